@@ -1,0 +1,67 @@
+"""Composition root of the web process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+
+from flask import Flask
+
+from arena.battles import Battles, Limits
+from arena.boards import Boards
+from arena.campaigns import Campaigns
+from arena.embedded import redis_url
+from arena.live import RedisLive, connect
+from arena.relay import Relay
+from arena.settings import Settings
+from arena.store import open_store
+from arena.views import battle_api, board_api, guard, health, log_api, openapi, pages
+from arena.views.context import Services, StreamSlots
+from arena.views.language import STATIC
+
+_THREADS_KEPT_FREE = 16
+
+
+def build_services(settings: Settings) -> Services:
+    """The real parts. Raises `BadSetting` when the database's schema is not this program's."""
+    store = open_store(settings.database_url)
+    live = RedisLive(connect(redis_url(settings)), ttl=settings.live_ttl_seconds)
+    campaigns = Campaigns(store.campaigns)
+    limits = Limits(
+        prompt_chars=settings.max_prompt_chars,
+        turns=settings.max_turns,
+        running_per_voter=settings.max_running_per_voter,
+        running=settings.max_running,
+    )
+    return Services(
+        settings=settings,
+        secret_key=settings.secret_key(),
+        store=store,
+        live=live,
+        campaigns=campaigns,
+        battles=Battles(store, live, campaigns, limits, random.SystemRandom()),
+        boards=Boards(store.snapshots, store.roster),
+        relay=Relay(store.battles, live),
+        streams=StreamSlots(max(1, settings.web_threads - _THREADS_KEPT_FREE)),
+    )
+
+
+def create_app(settings: Settings, services: Services | None = None) -> Flask:
+    """The web application; tests hand in `services` of their own."""
+    app = Flask("arena", static_folder=str(STATIC), template_folder="templates")
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = None  # revalidate by ETag: modules stay in step
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
+    app.extensions["arena"] = services or build_services(settings)
+    guard.install(app)
+    for part in (battle_api, board_api, log_api, openapi, pages, health):
+        app.register_blueprint(part.blueprint)
+    return app
+
+
+def wsgi() -> Flask:
+    """What gunicorn calls in each worker process: `arena.app:wsgi()`."""
+    settings = Settings.from_environment(os.environ)
+    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
+    return create_app(settings)

@@ -1,0 +1,105 @@
+"""Published boards, as anyone may read them. Nothing is computed here: see `arena.leaderboard`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arena import roster
+from arena.errors import InvalidField, NotFound
+from arena.interfaces import Campaign, ModelEntry, RosterStore, Snapshot, SnapshotStore
+
+OVERALL = "overall"
+METHODS = ("auto", "graded", "bt", "davidson", "rao-kupper", "elo")
+_FRESH_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedBoard:
+    """A board as JSON bytes with its strong validator, and as the object behind them."""
+
+    document: dict[str, Any]
+    body: bytes
+    etag: str
+
+
+class Boards:
+    """Reads the newest snapshots. Each answer is at most a quarter of a second old."""
+
+    def __init__(self, snapshots: SnapshotStore, roster_store: RosterStore) -> None:
+        self._snapshots = snapshots
+        self._roster = roster_store
+        self._lock = threading.Lock()
+        self._cache: dict[tuple[str, str, str], tuple[float, PublishedBoard]] = {}
+
+    def get(
+        self, campaign: Campaign, category: str = OVERALL, method: str = "auto"
+    ) -> PublishedBoard:
+        """The newest board. Raises `NotFound` or `InvalidField` when there is none such."""
+        if method not in METHODS:
+            raise InvalidField(f"'method' must be one of {', '.join(METHODS)}.", field="method")
+        key = (campaign.id, category, method)
+        with self._lock:
+            cached = self._cache.get(key)
+        if cached is not None and time.monotonic() - cached[0] < _FRESH_SECONDS:
+            return cached[1]
+        board = self._read(*key)
+        with self._lock:
+            self._cache[key] = (time.monotonic(), board)
+        return board
+
+    def _read(self, campaign: str, category: str, method: str) -> PublishedBoard:
+        snapshot = self._snapshots.latest(campaign, category, None if method == "auto" else method)
+        if snapshot is None:
+            raise NotFound(
+                f"No board of campaign '{campaign}', category '{category}', method '{method}' "
+                "has been published. /api/boards lists those that were."
+            )
+        history = self._roster.history()
+        candidates = roster.active(history[-1], campaign) if history else []
+        document = board_document(snapshot, roster.known(history), candidates)
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        return PublishedBoard(document, body, hashlib.sha256(body).hexdigest()[:32])
+
+
+_UNRATED: dict[str, Any] = {
+    **dict.fromkeys(
+        ("rank", "rank_lower", "rank_upper", "rating", "rating_lower", "rating_upper"), None
+    ),
+    **dict.fromkeys(("votes", "wins", "losses", "ties"), 0),
+    "grades": [0, 0, 0, 0, 0],
+    "component": None,
+}
+
+
+def board_document(
+    snapshot: Snapshot, models: dict[str, ModelEntry], candidates: Sequence[str]
+) -> dict[str, Any]:
+    """The object of `GET /api/board`.
+
+    The snapshot's rows with their models' names, then the `candidates` nobody has judged yet.
+    """
+    rated = {row["model"] for row in snapshot.rows}
+    unrated = [{"model": model, **_UNRATED} for model in candidates if model not in rated]
+    return {
+        "log_position": snapshot.log_position,
+        "method": snapshot.method,
+        "config": snapshot.config,
+        "config_hash": snapshot.config_hash,
+        "published_at": snapshot.published_at,
+        "campaign": snapshot.campaign,
+        "category": snapshot.category,
+        "rows": [{**row, **_about(row["model"], models)} for row in [*snapshot.rows, *unrated]],
+    }
+
+
+def _about(model: str, models: dict[str, ModelEntry]) -> dict[str, Any]:
+    """How a model is called; of an imported one its id is all we know."""
+    if model in models:
+        return models[model].about()
+    return {"name": model, "organization": "", "license": "", "link": ""}

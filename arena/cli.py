@@ -1,0 +1,402 @@
+"""The `arena` command. Errors made on purpose end in one line on stderr and exit status 2."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from arena import __version__, log, roster, supervisor
+from arena.boards import METHODS, OVERALL, Boards
+from arena.campaigns import DEFAULT, Campaigns
+from arena.clock import now
+from arena.demo import seed
+from arena.demo.roster import demo_entries, demo_processes
+from arena.embedded import redis_command, redis_url
+from arena.endpoints import build
+from arena.errors import ArenaError, BadFile, BadSetting, EndpointError
+from arena.interfaces import Campaign, Deadlines, Finished, Message, ModelEntry
+from arena.live import RedisLive, connect
+from arena.settings import Settings
+from arena.store import SqlStore, open_store
+from arena.store.engine import Database
+from arena.store.migrate import upgrade
+
+USAGE_ERROR = 2
+
+
+class _Group(click.Group):
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except ArenaError as error:
+            click.echo(f"arena: {error}", err=True)
+            context.exit(USAGE_ERROR)
+
+
+def _settings(**overrides: Any) -> Settings:
+    settings = Settings.from_environment(os.environ)
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return replace(settings, **given)
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[SqlStore]:
+    store = open_store(settings.database_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="arena")
+def main() -> None:
+    """Blind battles between generative models, five-step votes, honest ratings."""
+
+
+# --- processes ----------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on (PORT, 8000).")
+@click.option("--demo/--no-demo", default=True, help="Small models and votes to begin with.")
+def up(port: int | None, demo: bool) -> None:
+    """Everything on this machine: Redis, web, runner, worker, demo endpoints."""
+    settings = _settings(port=port)
+    _log_to_stderr(settings)
+    supervisor.check_port(settings.host, settings.port)
+    entries, notices = demo_entries() if demo else ([], [])
+    for notice in notices:
+        click.echo(f"demo: {notice}")
+
+    def prepare() -> None:
+        _prepare(settings, demo=entries)
+        if demo:
+            _seed(settings)
+
+    def banner() -> None:
+        shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  compared, not bound
+        click.echo(f"\n  Arena is up: http://{shown}:{settings.port}   (Ctrl-C stops it)\n")
+
+    status = supervisor.run(
+        _children(settings, demo=demo),
+        lock=settings.data / "arena.lock",
+        prepare=prepare,
+        banner=banner,
+        out=sys.stdout,
+    )
+    raise SystemExit(status)
+
+
+def _children(settings: Settings, *, demo: bool) -> list[supervisor.Child]:
+    server = redis_command(settings)
+    env = {
+        "ARENA_DATA": str(settings.data),
+        "PORT": str(settings.port),
+        "REDIS_URL": redis_url(settings),
+        "OPENBLAS_NUM_THREADS": "1",  # two were up to nine times slower beside busy neighbours
+        "PYTHONUNBUFFERED": "1",
+    }
+    python = [sys.executable, "-m"]
+    children = [] if server is None else [supervisor.redis_child(server)]
+    if demo:
+        folder = _demo_folder(settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        children += [
+            supervisor.Child(name, [*python, *argv, str(folder)], env, essential=False)
+            for name, argv in demo_processes()
+        ]
+    return [
+        *children,
+        supervisor.Child("worker", [*python, "arena.cli", "worker"], env),
+        supervisor.Child("runner", [*python, "arena.cli", "runner"], env),
+        supervisor.Child("web", supervisor.web_command(settings), env),
+    ]
+
+
+def _demo_folder(settings: Settings) -> Path:
+    return settings.data / "demo"
+
+
+def _prepare(settings: Settings, demo: list[ModelEntry] | None = None) -> None:
+    """Bring schema, default campaign and roster up to date."""
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSetting(
+            f"ARENA_DATA: the folder {settings.data} cannot be made: {error.strerror}."
+        ) from error
+    database = Database(settings.database_url)
+    try:
+        upgrade(database)
+        store = SqlStore(database)
+        store.campaigns.add(DEFAULT)
+        roster.refresh(store.roster, settings.config, now(), demo)
+    finally:
+        database.close()
+
+
+def _seed(settings: Settings) -> None:
+    """Give a first visitor a living board, through the same import that any user has."""
+    with _opened(settings) as store:
+        if store.campaigns.get(seed.CAMPAIGN.id) is None:
+            count = log.import_file(store.votes, seed.CAMPAIGN, seed.VOTES, lambda _: None)
+            click.echo(f"demo: imported {count} real votes into '{seed.CAMPAIGN.title}'")
+
+
+@main.command()
+def web() -> None:
+    """One web server (gunicorn), with ARENA_WEB_WORKERS processes."""
+    settings = _settings()
+    with _opened(settings) as store:
+        roster.refresh(store.roster, settings.config, now())
+    command = supervisor.web_command(settings)
+    os.execv(command[0], command)  # noqa: S606  the command is our own
+
+
+@main.command()
+def runner() -> None:
+    """One runner: streams the two endpoints of battles."""
+    from arena.runner import Runner  # noqa: PLC0415  other commands start without it
+
+    settings = _settings()
+    _log_to_stderr(settings)
+    with _opened(settings) as store:
+        live = RedisLive(connect(redis_url(settings)), ttl=settings.live_ttl_seconds)
+        Runner(
+            store,
+            live,
+            lambda entry: build(entry, demo_folder=_demo_folder(settings)),
+            deadlines=_deadlines(settings),
+            tick=settings.tick_ms / 1000,
+            capacity=settings.runner_capacity,
+            poll=settings.poll_seconds,
+            lease_seconds=settings.lease_seconds,
+        ).run(_stop_on_signal())
+        live.close()
+
+
+@main.command()
+def worker() -> None:
+    """The worker: seals the log, rates, publishes boards. A second one waits."""
+    from arena.worker import Worker  # noqa: PLC0415  it loads numpy and scipy
+
+    settings = _settings()
+    _log_to_stderr(settings)
+    with _opened(settings) as store:
+        live = RedisLive(connect(redis_url(settings)), ttl=settings.live_ttl_seconds)
+        Worker(store, live, poll=settings.poll_seconds, lease_seconds=settings.lease_seconds).run(
+            _stop_on_signal()
+        )
+        live.close()
+
+
+def _stop_on_signal() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _deadlines(settings: Settings) -> Deadlines:
+    return Deadlines(
+        connect=settings.connect_seconds,
+        first_byte=settings.first_byte_seconds,
+        stall=settings.stall_seconds,
+        total=settings.total_seconds,
+        max_chars=settings.max_answer_chars,
+    )
+
+
+# --- models and database ------------------------------------------------------------------------
+
+
+@main.group()
+def models() -> None:
+    """The roster."""
+
+
+@models.command("check")
+def check_models() -> None:
+    """Ask every endpoint of the roster one short prompt and print a table."""
+    settings = _settings()
+    with _opened(settings) as store:
+        entries = roster.refresh(store.roster, settings.config, now()).entries
+    if not entries:
+        raise BadFile("no model is configured; add [[models]]", file=str(settings.config))
+    width = max(len(entry.id) for entry in entries)
+    failed = False
+    for entry in entries:
+        click.echo(f"{entry.id:<{width}}  ", nl=False)
+        try:
+            endpoint = build(entry, demo_folder=_demo_folder(settings))
+            stream = endpoint.ask([Message("user", "Say hello.")], _deadlines(settings))
+            pieces = list(stream)
+        except EndpointError as error:
+            failed = True
+            click.echo(f"FAILED  {type(error).__name__}: {error}")
+        else:
+            text = "".join(piece for piece in pieces if not isinstance(piece, Finished))
+            click.echo(f"ok      {text.strip()[:60]!r}")
+    if failed:
+        raise SystemExit(1)
+
+
+@main.group()
+def db() -> None:
+    """The database."""
+
+
+@db.command("upgrade")
+def upgrade_database() -> None:
+    """Bring the schema, the default campaign and the roster up to date."""
+    settings = _settings()
+    _prepare(settings)
+    click.echo("The database is up to date.")
+
+
+# --- boards -------------------------------------------------------------------------------------
+
+
+def _anchor(_context: click.Context, _option: click.Parameter, value: str | None) -> Any:
+    if value is None:
+        return None
+    name, _, rating = value.rpartition("=")
+    try:
+        return name, float(rating)
+    except ValueError:
+        raise click.BadParameter("write it as NAME=1000") from None
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True)
+@click.option("--interval", type=click.Choice(["sandwich", "bootstrap"]), default="sandwich")
+@click.option("--anchor", callback=_anchor, metavar="NAME=1000", help="Fix a model's rating.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table")
+def rate(file: Path, method: str, interval: str, anchor: Any, form: str) -> None:
+    """Ratings of any vote FILE (CSV or JSONL with model_a, model_b and grade or winner)."""
+    from arena import leaderboard  # noqa: PLC0415  it loads numpy and scipy
+
+    with _file_progress(file, "reading") as progress:
+        board = leaderboard.rate_file(
+            file, method=method, interval=interval, anchor=anchor, progress=progress
+        )
+    if form == "json":
+        click.echo(json.dumps(leaderboard.board_json(board, file=str(file)), ensure_ascii=False))
+    elif form == "csv":
+        click.echo(leaderboard.board_csv(board), nl=False)
+    else:
+        click.echo(leaderboard.board_table(board), nl=False)
+
+
+@main.command()
+@click.option("--campaign", default=DEFAULT.id, show_default=True)
+@click.option("--category", default=OVERALL, show_default=True)
+def board(campaign: str, category: str) -> None:
+    """The current board in the terminal."""
+    from arena import leaderboard  # noqa: PLC0415  it loads numpy and scipy
+
+    with _opened(_settings()) as store:
+        found = Campaigns(store.campaigns).get(campaign)
+        published = Boards(store.snapshots, store.roster).get(found, category)
+    click.echo(leaderboard.document_table(published.document), nl=False)
+
+
+# --- the log ------------------------------------------------------------------------------------
+
+
+@main.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--campaign", help="Only this campaign; default: all public ones.")
+@click.option("--outcomes", type=click.Choice(["votes", "all"]), default="votes")
+def export_log(file: Path, campaign: str | None, outcomes: str) -> None:
+    """Write the sealed log to FILE (.jsonl or .csv)."""
+    form = log.check_format(file.suffix.removeprefix(".").lower())
+    with _opened(_settings()) as store:
+        campaigns = Campaigns(store.campaigns)
+        chosen = campaigns.public() if campaign is None else [campaigns.get(campaign)]
+        position = store.votes.position()
+        rows = log.rows(store.votes, chosen, until=position, outcomes=outcomes == "all")
+        with _progress(position, "exporting") as progress:
+            log.export_file(log.encode(_counted(rows, progress), form), file)
+    click.echo(f"{file}: the log up to position {position}")
+
+
+def _counted(rows: Iterator[dict[str, Any]], progress: Callable[[int], None]) -> Any:
+    for row in rows:
+        progress(1)
+        yield row
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--campaign", required=True, help="Its id; made when it does not exist.")
+@click.option("--title", help="The new campaign's title; default: its id.")
+@click.option("--credit", default="", help="Who collected the votes.")
+@click.option("--license", "licence", default="", help="Their licence.")
+@click.option("--source", default="", help="Where they come from (an address).")
+def import_log(
+    file: Path, campaign: str, title: str | None, credit: str, licence: str, source: str
+) -> None:
+    """Append the votes of FILE (CSV or JSONL) to a campaign: all of them or none."""
+    made = Campaign(
+        id=campaign,
+        kind="offline",
+        title=title or campaign,
+        title_zh=title or campaign,
+        description="",
+        description_zh="",
+        consent="",
+        consent_zh="",
+        credit=credit,
+        license=licence,
+        source=source,
+        state="closed",
+    )
+    with _opened(_settings()) as store, _file_progress(file, "importing") as progress:
+        count = log.import_file(store.votes, made, file, progress)
+    click.echo(f"{file}: imported {count} votes into '{campaign}'")
+
+
+@main.command("verify")
+@click.argument("file", type=click.Path(path_type=Path))
+def verify_log(file: Path) -> None:
+    """Check an export against its manifest (not available yet)."""
+    raise BadFile(
+        "verification needs the signed manifest, which is not available yet; see CHANGELOG.md",
+        file=str(file),
+    )
+
+
+@contextmanager
+def _progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, when that is a terminal."""
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield bar.update
+
+
+@contextmanager
+def _file_progress(file: Path, label: str) -> Iterator[Callable[[int], None]]:
+    with _progress(file.stat().st_size if file.is_file() else 0, label) as update:
+        yield update
+
+
+if __name__ == "__main__":
+    main()

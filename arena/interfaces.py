@@ -1,0 +1,419 @@
+"""What the use-cases need from the outside world. Real parts and test fakes keep these promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from arena.battle import Answer, Battle, Frame, Turn
+from arena.records import Content, LogRow, Record
+
+T_co = TypeVar("T_co", covariant=True)
+
+# --- models and endpoints -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One model of the roster, as `arena.toml` describes it. Keys are named, never held."""
+
+    id: str
+    name: str
+    protocol: str = "openai"
+    base_url: str = ""
+    model: str = ""
+    api_key_env: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    organization: str = ""
+    license: str = ""
+    link: str = ""
+    modalities: tuple[str, ...] = ("text",)
+    state: str = "active"
+    campaigns: tuple[str, ...] = ()
+
+    def about(self) -> dict[str, Any]:
+        """What anyone may know of the model: no address, no parameters."""
+        return {
+            "name": self.name,
+            "organization": self.organization,
+            "license": self.license,
+            "link": self.link,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation: role `user` or `assistant`."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds allowed to one answer, and its cap in characters."""
+
+    connect: float = 5.0
+    first_byte: float = 30.0
+    stall: float = 20.0
+    total: float = 120.0
+    max_chars: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of an answer: `stop`, `length` or `content_filter`; tokens if the endpoint said."""
+
+    reason: str
+    tokens: int | None = None
+
+
+class AnswerStream(Protocol):
+    """One answer being written.
+
+    Iterating yields text pieces (never empty) and at last exactly one `Finished`; anything else
+    that can happen raises an `EndpointError`. `cancel` may be called from any thread at any
+    time: iteration then ends soon, by an `EndpointError`, and the connection is closed.
+    """
+
+    def __iter__(self) -> Iterator[str | Finished]: ...
+
+    def cancel(self) -> None: ...
+
+
+class Endpoint(Protocol):
+    """A model that answers conversations over one wire protocol."""
+
+    def ask(self, messages: Sequence[Message], deadlines: Deadlines) -> AnswerStream: ...
+
+
+class EndpointFactory(Protocol):
+    """Builds the endpoint of a roster entry; raises `EndpointRefused` when its key is missing."""
+
+    def __call__(self, entry: ModelEntry) -> Endpoint: ...
+
+
+# --- storage --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A named set of battles with its own roster, rules and board."""
+
+    id: str
+    kind: str
+    title: str
+    title_zh: str
+    description: str
+    description_zh: str
+    consent: str
+    consent_zh: str
+    credit: str = ""
+    license: str = ""
+    source: str = ""
+    state: str = "open"
+    public: bool = True
+    publish_text: bool = True
+    position: int = 100
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__ if name != "position"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVote:
+    """A committed vote with what makes a repeated request recognisable."""
+
+    record: Record
+    hash: str
+    idempotency_key: str | None
+    request_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A battle that ended without a vote: `void` or `skip`."""
+
+    battle: Battle
+    type: str
+    timestamp: str
+    side: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What rating needs of a sealed record, in this order."""
+
+    seq: int
+    id: str
+    type: str
+    campaign: str
+    model_a: str | None
+    model_b: str | None
+    grade: int | None
+    winner: str | None
+    target: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One published board."""
+
+    campaign: str
+    category: str
+    method: str
+    log_position: int
+    published_at: str
+    config: dict[str, Any]
+    config_hash: str
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class RosterRevision:
+    """The roster from time `at` on; revision 0 is the empty one before the first."""
+
+    revision: int
+    at: str
+    entries: tuple[ModelEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do a singleton's work; `fence` grows with every change of holder."""
+
+    name: str
+    holder: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSeen:
+    """A lease as anybody sees it. A living holder's `beat` moves; a released one has no holder."""
+
+    holder: str | None
+    fence: int
+    beat: int
+
+
+class BattleStore(Protocol):
+    """Battles and turns. Every move is a conditional UPDATE: False or None means it lost."""
+
+    def add(self, battle: Battle, turn: Turn) -> None: ...
+    def get(self, battle_id: str) -> Battle | None: ...
+    def turns(self, battle_id: str) -> list[Turn]: ...
+    def turn(self, battle_id: str, number: int) -> Turn | None: ...
+    def of_voter(self, voter: str, limit: int) -> list[Battle]: ...
+
+    def running(self, voter: str | None = None) -> int:
+        """How many battles (of this voter) are created or running."""
+        ...
+
+    def by_state(self) -> dict[str, int]: ...
+
+    def voids_by_model(self) -> dict[str, int]:
+        """Battles that each model's failure made void."""
+        ...
+
+    def waiting(self) -> list[str]:
+        """Ids of battles that no runner has claimed, oldest first."""
+        ...
+
+    def claim(self, battle_id: str, runner: str) -> Battle | None:
+        """Take a waiting battle and make it `running`; None when another runner was first."""
+        ...
+
+    def claimed_by_others(self, runner: str) -> dict[str, list[str]]:
+        """Running battles by the other runners that hold them."""
+        ...
+
+    def finish_turn(
+        self,
+        battle_id: str,
+        number: int,
+        answers: tuple[Answer, Answer],
+        steps: Sequence[tuple[int, int]],
+        runner: str,
+    ) -> bool: ...
+
+    def fail_turn(
+        self,
+        battle_id: str,
+        number: int,
+        *,
+        reason: str,
+        side: str | None,
+        error: str | None,
+        runner: str,
+    ) -> bool: ...
+
+    def add_turn(self, turn: Turn) -> bool:
+        """Begin a follow-up: `ready → running` with turn `number` as the next one."""
+        ...
+
+    def skip(self, battle_id: str) -> bool: ...
+    def request_stop(self, battle_id: str) -> bool: ...
+    def interrupted(self, battle_ids: Iterable[str]) -> dict[str, str]: ...
+    def report(self, battle_id: str, voter: str, reason: str) -> None: ...
+
+
+class VoteLog(Protocol):
+    """The append-only log: votes and what is said of them later, sealed in one place."""
+
+    def pseudonym(self, voter: str, campaign: str) -> str:
+        """The voter's random name in this campaign's log, made when first asked for."""
+        ...
+
+    def add_vote(
+        self,
+        record: Record,
+        content: Content,
+        *,
+        turn: int,
+        idempotency_key: str | None,
+        request_digest: str,
+    ) -> bool:
+        """Move the battle `ready → voted` and append its vote, in one transaction.
+
+        Returns False, with nothing written, when the battle is not `ready` at this `turn`.
+        """
+        ...
+
+    def vote_of(self, battle_id: str) -> StoredVote | None: ...
+    def append(self, rows: Iterable[tuple[Record, Content | None]]) -> int: ...
+
+    def import_file(
+        self, campaign: Campaign, digest: str, rows: Iterable[tuple[Record, Content | None]]
+    ) -> int: ...
+
+    def seal(self, lease: Lease, limit: int) -> int:
+        """Give up to `limit` committed records their `seq`; raises `LeaseLost`."""
+        ...
+
+    def position(self) -> int:
+        """The last `seq` given; 0 for an empty log."""
+        ...
+
+    def unsealed(self) -> int:
+        """How many committed records wait for their `seq`."""
+        ...
+
+    def counted(self, after: int, limit: int) -> list[Counted]: ...
+    def counted_record(self, record_id: str) -> Counted | None: ...
+    def voters(self, campaign: str) -> int: ...
+
+    def sealed(self, after: int, until: int, limit: int, campaigns: Sequence[str]) -> list[LogRow]:
+        """Records with after < seq ≤ until, joined with what is said of them up to `until`."""
+        ...
+
+    def outcomes(self, campaigns: Sequence[str]) -> Iterator[Outcome]: ...
+
+
+class SnapshotStore(Protocol):
+    def publish(self, lease: Lease, snapshot: Snapshot) -> None:
+        """Store a snapshot; raises `LeaseLost`."""
+        ...
+
+    def latest(
+        self, campaign: str, category: str, method: str | None = None
+    ) -> Snapshot | None: ...
+    def history(self, campaigns: Sequence[str], limit: int) -> list[dict[str, Any]]: ...
+
+
+class CampaignStore(Protocol):
+    def add(self, campaign: Campaign) -> bool: ...
+    def get(self, campaign_id: str) -> Campaign | None: ...
+    def all(self) -> list[Campaign]: ...
+
+
+class RosterStore(Protocol):
+    def current(self) -> RosterRevision: ...
+    def replace(self, entries: Sequence[ModelEntry], at: str) -> RosterRevision: ...
+    def history(self) -> list[RosterRevision]: ...
+
+
+class LeaseStore(Protocol):
+    """Leases judged by heartbeats, so that a jumping clock neither keeps nor loses one."""
+
+    def look(self, name: str) -> LeaseSeen | None: ...
+    def take(self, name: str, holder: str, seen: LeaseSeen | None) -> Lease | None: ...
+
+    def renew(self, lease: Lease) -> None:
+        """Move the beat; raises `LeaseLost`."""
+        ...
+
+    def release(self, lease: Lease) -> None: ...
+    def forget(self, name: str) -> None: ...
+
+
+class Store(Protocol):
+    """SQL, the system of record. Every method may raise `Unavailable`."""
+
+    @property
+    def battles(self) -> BattleStore: ...
+    @property
+    def votes(self) -> VoteLog: ...
+    @property
+    def snapshots(self) -> SnapshotStore: ...
+    @property
+    def campaigns(self) -> CampaignStore: ...
+    @property
+    def roster(self) -> RosterStore: ...
+    @property
+    def leases(self) -> LeaseStore: ...
+    def ping(self) -> None: ...
+
+
+# --- live -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFrame:
+    """Frame `number` (from 0) of a running turn."""
+
+    battle_id: str
+    turn: int
+    number: int
+    frame: Frame
+
+
+class Subscription(Protocol[T_co]):
+    """Messages from the moment of subscribing on; None after `timeout` seconds of silence."""
+
+    def get(self, timeout: float) -> T_co | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """A followed turn is over, or frames may have been missed: look at SQL and the buffer."""
+
+
+class LiveBuffer(Protocol):
+    """Redis: frames of running turns, wake-ups, announcements. All can be lost and rebuilt.
+
+    Wake-ups and announcements are hints: they never raise, because slow polls cover their loss.
+    The others raise `LiveLost` when Redis is away.
+    """
+
+    def push(self, frames: Sequence[LiveFrame]) -> set[str]:
+        """Append one tick's frames. Returns the battles whose earlier frames are gone."""
+        ...
+
+    def replace(self, battle_id: str, turn: int, frames: Sequence[Frame]) -> None: ...
+    def ended(self, battle_id: str, turn: int) -> None: ...
+    def frames(self, battle_id: str, turn: int, start: int) -> list[Frame]: ...
+
+    def follow(
+        self, battle_id: str, turn: int
+    ) -> AbstractContextManager[Subscription[LiveFrame | TurnEnded]]: ...
+
+    def wake_runner(self, battle_id: str) -> None: ...
+    def next_battle(self, timeout: float) -> str | None: ...
+    def wake_worker(self) -> None: ...
+    def wait_for_work(self, timeout: float) -> None: ...
+    def announce(self, snapshot: dict[str, Any]) -> None: ...
+    def boards(self) -> AbstractContextManager[Subscription[dict[str, Any]]]: ...
+    def ping(self) -> None: ...

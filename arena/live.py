@@ -1,0 +1,284 @@
+"""Redis: frames of running turns, wake-ups and announcements. SQL is the system of record.
+
+A running turn is one Redis list of frames with a time to live; each tick also publishes its
+frames of all battles as one message, and every web process reads those with one subscription
+(`_Hub`), however many voters it serves.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Generic, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from arena.battle import Frame
+from arena.errors import LiveLost
+from arena.interfaces import LiveFrame, TurnEnded
+
+_log = logging.getLogger(__name__)
+
+_FRAMES = "arena:frames"
+_BOARDS = "arena:boards"
+_RUNNER_BELL = "arena:wake:runner"
+_WORKER_BELL = "arena:wake:worker"
+_BELL_SECONDS = 60  # a wake-up that nobody heard for this long has been covered by polling
+_HUB_RETRY_SECONDS = 0.2
+
+T = TypeVar("T")
+
+
+def connect(url: str) -> redis.Redis:
+    """A client that fails fast: callers hold their data and try again at the next tick."""
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=3,
+        socket_connect_timeout=2,
+        retry=Retry(NoBackoff(), 1),
+        max_connections=64,
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise LiveLost(f"Redis cannot be used: {error}") from error
+
+
+@contextmanager
+def _hint(what: str) -> Iterator[None]:
+    """The one degraded mode: a lost wake-up or announcement is logged, and polling covers it."""
+    try:
+        yield
+    except redis.RedisError as error:
+        _log.warning("Redis is away, %s is left to polling: %s", what, error)
+
+
+def _key(battle_id: str, turn: int) -> str:
+    return f"arena:live:{battle_id}:{turn}"
+
+
+def _pack(frame: Frame) -> str:
+    return json.dumps([frame.a, frame.b], separators=(",", ":"))
+
+
+class RedisLive:
+    """`interfaces.LiveBuffer` over Redis. Safe to share between threads, not across a fork."""
+
+    def __init__(self, client: redis.Redis, *, ttl: int) -> None:
+        self._redis = client
+        self._ttl = ttl
+        self._hub = _Hub(client)
+
+    # --- frames -----------------------------------------------------------------------------
+
+    def push(self, frames: Sequence[LiveFrame]) -> set[str]:
+        if not frames:
+            return set()
+        message = [[f.battle_id, f.turn, f.number, f.frame.a, f.frame.b] for f in frames]
+        with _translated():
+            pipe = self._redis.pipeline(transaction=False)
+            for live in frames:
+                pipe.rpush(_key(live.battle_id, live.turn), _pack(live.frame))
+            pipe.publish(_FRAMES, json.dumps(message, separators=(",", ":")))
+            lengths = pipe.execute()
+            first = [_key(live.battle_id, live.turn) for live in frames if live.number == 0]
+            for key in first:
+                pipe.expire(key, self._ttl)
+            if first:
+                pipe.execute()
+        return {
+            live.battle_id
+            for live, length in zip(frames, lengths, strict=False)
+            if length != live.number + 1
+        }
+
+    def replace(self, battle_id: str, turn: int, frames: Sequence[Frame]) -> None:
+        key = _key(battle_id, turn)
+        with _translated():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.delete(key)
+            if frames:
+                pipe.rpush(key, *(_pack(frame) for frame in frames))
+                pipe.expire(key, self._ttl)
+            pipe.publish(_FRAMES, json.dumps([[battle_id, turn]]))
+            pipe.execute()
+
+    def ended(self, battle_id: str, turn: int) -> None:
+        with _hint("the end of a turn"):
+            self._redis.publish(_FRAMES, json.dumps([[battle_id, turn]]))
+
+    def frames(self, battle_id: str, turn: int, start: int) -> list[Frame]:
+        with _translated():
+            packed: Any = self._redis.lrange(_key(battle_id, turn), start, -1)
+        return [Frame(*json.loads(item)) for item in packed]
+
+    @contextmanager
+    def follow(self, battle_id: str, turn: int) -> Iterator[_Queue[LiveFrame | TurnEnded]]:
+        with self._hub.listen(f"{battle_id}:{turn}") as subscription:
+            yield subscription
+
+    # --- wake-ups ---------------------------------------------------------------------------
+
+    def wake_runner(self, battle_id: str) -> None:
+        with _hint("a new battle"):
+            self._ring(_RUNNER_BELL, battle_id, keep=10_000)
+
+    def next_battle(self, timeout: float) -> str | None:
+        return self._wait(_RUNNER_BELL, timeout)
+
+    def wake_worker(self) -> None:
+        with _hint("a new vote"):
+            self._ring(_WORKER_BELL, "1", keep=1)
+
+    def wait_for_work(self, timeout: float) -> None:
+        self._wait(_WORKER_BELL, timeout)
+
+    def _ring(self, bell: str, message: str, *, keep: int) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.rpush(bell, message)
+        pipe.ltrim(bell, -keep, -1)
+        pipe.expire(bell, _BELL_SECONDS)
+        pipe.execute()
+
+    def _wait(self, bell: str, timeout: float) -> str | None:
+        """Block below the client's socket time-out; without Redis, just wait."""
+        try:
+            rung: Any = self._redis.blpop([bell], timeout=min(timeout, 2.0))
+        except redis.RedisError:
+            time.sleep(min(timeout, 0.5))
+            return None
+        return None if rung is None else str(rung[1])
+
+    # --- boards -----------------------------------------------------------------------------
+
+    def announce(self, snapshot: dict[str, Any]) -> None:
+        with _hint("a published board"):
+            self._redis.publish(_BOARDS, json.dumps(snapshot))
+
+    @contextmanager
+    def boards(self) -> Iterator[_Queue[dict[str, Any]]]:
+        with self._hub.listen(_BOARDS) as subscription:
+            yield subscription
+
+    def ping(self) -> None:
+        """Raise `LiveLost` unless Redis answers."""
+        with _translated():
+            self._redis.ping()
+
+    def close(self) -> None:
+        self._hub.close()
+        self._redis.close()
+
+
+class _Queue(Generic[T]):
+    """One follower's messages (`interfaces.Subscription`)."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[T] = queue.SimpleQueue()
+        self.put = self._queue.put
+
+    def get(self, timeout: float) -> T | None:
+        with suppress(queue.Empty):
+            return self._queue.get(timeout=timeout)
+        return None
+
+
+class _Hub:
+    """One Redis subscription of this process, handed out to its followers by topic."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+        self._lock = threading.Lock()
+        self._followers: dict[str, set[_Queue[Any]]] = defaultdict(set)
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+        self._subscribed = threading.Event()
+
+    @contextmanager
+    def listen(self, topic: str) -> Iterator[_Queue[Any]]:
+        subscription: _Queue[Any] = _Queue()
+        with self._lock:
+            self._followers[topic].add(subscription)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._read, name="live-hub", daemon=True)
+                self._thread.start()
+        # Without Redis there is nothing to wait for: the follower reads SQL meanwhile.
+        self._subscribed.wait(timeout=1)
+        try:
+            yield subscription
+        finally:
+            with self._lock:
+                self._followers[topic].discard(subscription)
+                if not self._followers[topic]:
+                    del self._followers[topic]
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _read(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._subscribe()
+            except redis.RedisError as error:
+                _log.warning("lost the live subscription, trying again: %s", error)
+            except Exception:  # noqa: BLE001  one bad message must not end the hub
+                _log.exception("the live hub met a message it cannot read")
+            self._subscribed.clear()
+            self._closed.wait(_HUB_RETRY_SECONDS)
+
+    def _subscribe(self) -> None:
+        with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]  # redis-py
+            pubsub.subscribe(_FRAMES, _BOARDS)
+            pubsub.get_message(timeout=2)  # the confirmation
+            self._subscribed.set()
+            self._tell_all_to_look()
+            while not self._closed.is_set():
+                message = pubsub.get_message(timeout=1)
+                if message is not None:
+                    self._hand_out(message["channel"], json.loads(message["data"]))
+
+    def _tell_all_to_look(self) -> None:
+        with self._lock:
+            followers = [
+                follower
+                for topic, listeners in self._followers.items()
+                if topic != _BOARDS
+                for follower in listeners
+            ]
+        for follower in followers:
+            follower.put(TurnEnded())
+
+    def _hand_out(self, channel: str, data: Any) -> None:
+        if channel == _BOARDS:
+            self._tell(_BOARDS, data)
+            return
+        for item in data:
+            topic = f"{item[0]}:{item[1]}"
+            if topic not in self._followers:
+                continue
+            if len(item) == 2:  # noqa: PLR2004  [battle, turn]: the turn is over
+                self._tell(topic, TurnEnded())
+            else:
+                battle_id, turn, number, a, b = item
+                self._tell(topic, LiveFrame(battle_id, turn, number, Frame(a, b)))
+
+    def _tell(self, topic: str, message: Any) -> None:
+        with self._lock:
+            followers = list(self._followers.get(topic, ()))
+        for follower in followers:
+            follower.put(message)

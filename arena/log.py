@@ -1,0 +1,174 @@
+"""The log as files: export of the sealed sequence, import of anybody's votes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from arena.clock import now
+from arena.errors import BadFile, InvalidField
+from arena.interfaces import Campaign, Outcome, VoteLog
+from arena.records import EXPORT_FIELDS, Content, Record, new_salt
+from arena.vote_file import Progress, VoteRow, read_votes
+
+Format = Literal["jsonl", "csv"]
+FORMATS: tuple[Format, ...] = ("jsonl", "csv")
+MEDIA_TYPES = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
+_PAGE = 500
+
+
+def check_format(name: str) -> Format:
+    """Raises `InvalidField` for a format that cannot be written."""
+    for known in FORMATS:
+        if name == known:
+            return known
+    if name == "parquet":
+        raise InvalidField(
+            "Parquet is not available yet; use format=jsonl or format=csv.", field="format"
+        )
+    raise InvalidField(f"'format' must be one of {', '.join(FORMATS)}.", field="format")
+
+
+# --- export -------------------------------------------------------------------------------------
+
+
+def rows(
+    votes: VoteLog,
+    campaigns: Sequence[Campaign],
+    *,
+    after: int = 0,
+    until: int | None = None,
+    outcomes: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """The sealed records of these campaigns in sequence order, then (if asked) voids and skips.
+
+    `until` fixes the log position that the whole export stands for; None means the newest.
+    Text is given only where the campaign's consent covers it.
+    """
+    if until is None:
+        until = votes.position()
+    consent = {campaign.id: campaign.publish_text for campaign in campaigns}
+    while page := votes.sealed(after, until, _PAGE, list(consent)):
+        for row in page:
+            yield row.to_json(with_text=consent[row.record.campaign])
+        after = page[-1].seq or until
+    if outcomes:
+        yield from map(_outcome_row, votes.outcomes(list(consent)))
+
+
+def _outcome_row(outcome: Outcome) -> dict[str, Any]:
+    battle = outcome.battle
+    row: dict[str, Any] = dict.fromkeys(EXPORT_FIELDS)
+    return row | {
+        "type": outcome.type,
+        "id": battle.id,
+        "campaign": battle.campaign,
+        "battle_id": battle.id,
+        "timestamp": outcome.timestamp,
+        "model_a": battle.model_a,
+        "model_b": battle.model_b,
+        "turns": battle.turn,
+        "propensity": battle.propensity,
+        "sampling_rule": battle.sampling_rule,
+        "roster_revision": battle.roster_revision,
+        "reasons": [],
+        "flags": [f"side_{outcome.side}"] if outcome.side else [],
+        "reason": battle.void_reason,
+    }
+
+
+def encode(records: Iterable[dict[str, Any]], form: Format) -> Iterator[bytes]:
+    """The rows as a file, piece by piece. In CSV, lists are JSON inside their cell."""
+    if form == "jsonl":
+        for row in records:
+            yield json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        return
+    yield _csv_line(EXPORT_FIELDS)
+    for row in records:
+        yield _csv_line([_cell(row[name]) for name in EXPORT_FIELDS])
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | bool):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return "" if value is None else value
+
+
+def _csv_line(cells: Iterable[Any]) -> bytes:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(cells)
+    return buffer.getvalue().encode()
+
+
+def export_file(pieces: Iterable[bytes], path: Path) -> None:
+    """Write a file that is either whole or not there.
+
+    Raises `BadFile` when it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise BadFile(f"cannot be written: {error.strerror}", file=str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+# --- import -------------------------------------------------------------------------------------
+
+
+def import_file(votes: VoteLog, campaign: Campaign, path: Path, progress: Progress) -> int:
+    """Append every vote of a CSV or JSONL file to a campaign; all of them or none.
+
+    Raises `BadFile` naming file, row and field, and `Conflict` when this file was imported into
+    this campaign before.
+    """
+    imported_at = now()
+    return votes.import_file(
+        campaign,
+        _digest(path),
+        (_imported(row, campaign.id, imported_at) for row in read_votes(path, progress)),
+    )
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadFile(f"cannot be read: {error.strerror}", file=str(path)) from error
+
+
+def _imported(row: VoteRow, campaign: str, imported_at: str) -> tuple[Record, Content | None]:
+    content = None
+    if row.conversation_a or row.conversation_b or row.comment:
+        content = Content(new_salt(), row.conversation_a, row.conversation_b, row.comment)
+    record = Record(
+        id=secrets.token_hex(16),
+        type="vote",
+        campaign=campaign,
+        timestamp=row.timestamp or imported_at,
+        model_a=row.model_a,
+        model_b=row.model_b,
+        grade=row.grade,
+        winner=row.winner,
+        both_bad=row.both_bad,
+        reasons=row.reasons,
+        voter=row.voter,
+        voter_kind=row.voter_kind or "import",
+        language=row.language,
+        category_tag=row.category_tag,
+        content_digest=content.digest() if content else None,
+    )
+    return record, content

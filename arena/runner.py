@@ -1,0 +1,453 @@
+"""The runner: streams both endpoints of every running battle, paces what voters see, and commits.
+
+Threads: one per answer reads its endpoint; one paces all battles on a fixed tick and is the only
+writer of frames; a few commit, so that an fsync never holds up a stream; one keeps the lease and
+hears of stops and skips; the main one takes in battles.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from arena.battle import SIDES, Answer, Battle, Frame, Side, Turn, TurnState
+from arena.errors import ArenaError, EndpointError, LeaseLost, LiveLost, Unavailable
+from arena.interfaces import (
+    AnswerStream,
+    Deadlines,
+    EndpointFactory,
+    Finished,
+    Lease,
+    LiveBuffer,
+    LiveFrame,
+    Message,
+    ModelEntry,
+    Store,
+)
+from arena.leases import Watch
+
+_log = logging.getLogger(__name__)
+
+_TRIES = 5  # waits of 0.5, 1, 2 and 4 seconds: a restarting endpoint comes back
+_RETRY_SECONDS = 0.5
+_DRAIN_TICKS = 8  # once both answers are complete, the rest is shown within about a second
+_DRAIN_STEP = 48
+_COMMITTERS = 4
+_SIGNAL_SECONDS = 0.4
+
+FAILED = "endpoint_failed"
+INTERRUPTED = "interrupted"
+
+
+def next_step(received: tuple[int, int], shown: tuple[int, int], complete: bool) -> tuple[int, int]:
+    """How many more code points of each side to show at this tick.
+
+    Until both answers are complete both sides show the same amount: what the slower one has.
+    That the shorter one is over becomes visible only when the longer one is complete too.
+    """
+    if not complete:
+        step = min(received) - shown[0]
+        return step, step
+    left = received[0] - shown[0], received[1] - shown[1]
+    step = max(_DRAIN_STEP, math.ceil(max(left) / _DRAIN_TICKS))
+    return min(step, left[0]), min(step, left[1])
+
+
+@dataclass(slots=True)
+class _Side:
+    """One answer on its way. `arrived` is filled by its reader, everything else by the pacer."""
+
+    model: ModelEntry
+    messages: list[Message]
+    arrived: deque[str] = field(default_factory=deque)
+    pending: str = ""
+    shown: list[str] = field(default_factory=list)
+    shown_length: int = 0
+    stream: AnswerStream | None = None
+    cancelled: bool = False
+    finished: Finished | None = None
+    error: ArenaError | None = None
+    ttft: float | None = None
+    duration: float | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.finished is not None or self.error is not None
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if self.stream is not None:
+            self.stream.cancel()
+
+    def receive(self) -> int:
+        """Take in what has arrived; returns the number of code points received so far."""
+        while self.arrived:
+            self.pending += self.arrived.popleft()
+        return self.shown_length + len(self.pending)
+
+    def show(self, step: int) -> str:
+        text, self.pending = self.pending[:step], self.pending[step:]
+        self.shown.append(text)
+        self.shown_length += len(text)
+        return text
+
+    def answer(self, finish: str | None) -> Answer:
+        assert self.finished is not None or finish is not None  # noqa: S101  only complete or stopped sides
+        return Answer(
+            text="".join(self.shown),
+            finish=finish or (self.finished.reason if self.finished else ""),
+            tokens=self.finished.tokens if self.finished else None,
+            ttft=self.ttft,
+            duration=self.duration,
+        )
+
+
+@dataclass(slots=True)
+class _RunningTurn:
+    """One turn of one battle while it is streamed."""
+
+    battle: Battle
+    number: int
+    sides: tuple[_Side, _Side]
+    frames: list[Frame] = field(default_factory=list)
+    stopping: bool = False
+
+    def tick(self) -> LiveFrame | None:
+        """Advance both sides in lockstep; None when there is nothing to show."""
+        complete = all(side.finished is not None for side in self.sides)  # before receiving
+        a, b = self.sides
+        step = next_step((a.receive(), b.receive()), (a.shown_length, b.shown_length), complete)
+        if step == (0, 0):
+            return None
+        frame = Frame(a.show(step[0]), b.show(step[1]))
+        self.frames.append(frame)
+        return LiveFrame(self.battle.id, self.number, len(self.frames) - 1, frame)
+
+    def failure(self) -> tuple[Side, ArenaError] | None:
+        for name, side in zip(SIDES, self.sides, strict=True):
+            if side.error is not None:
+                return name, side.error
+        return None
+
+    @property
+    def complete(self) -> bool:
+        return all(side.finished is not None and not side.pending for side in self.sides)
+
+    @property
+    def stoppable(self) -> bool:
+        """A stop waits until there is something of both sides to judge."""
+        return self.stopping and all(side.shown_length for side in self.sides)
+
+    def cancel(self) -> None:
+        for side in self.sides:
+            side.cancel()
+
+    def steps(self) -> list[tuple[int, int]]:
+        return [(len(frame.a), len(frame.b)) for frame in self.frames]
+
+
+class Runner:
+    """Streams battles until told to stop. Any number of runners may share a store."""
+
+    def __init__(
+        self,
+        store: Store,
+        live: LiveBuffer,
+        endpoints: EndpointFactory,
+        *,
+        deadlines: Deadlines,
+        tick: float,
+        capacity: int,
+        poll: float,
+        lease_seconds: float,
+    ) -> None:
+        self.id = secrets.token_hex(8)
+        self._store = store
+        self._live = live
+        self._endpoints = endpoints
+        self._deadlines = deadlines
+        self._tick = tick
+        self._capacity = capacity
+        self._poll = poll
+        self._beat_seconds = lease_seconds / 3
+        self._others = Watch(store.leases, lease_seconds)
+        self._turns: dict[str, _RunningTurn] = {}
+        self._lock = threading.Lock()
+        self._committers = ThreadPoolExecutor(_COMMITTERS, thread_name_prefix="commit")
+        self._closing = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set; then void what is still running, so that nothing is stuck."""
+        lease = self._store.leases.take(_lease_name(self.id), self.id, None)
+        if lease is None:
+            raise LeaseLost(f"runner {self.id} cannot register")
+        helpers = [
+            threading.Thread(target=self._pace, name="pace"),
+            threading.Thread(target=self._watch, args=(lease,), name="watch"),
+        ]
+        for thread in helpers:
+            thread.start()
+        try:
+            self._take_in(stop)
+        finally:
+            self._closing.set()
+            for thread in helpers:
+                thread.join()
+            for turn in self._running():
+                self._end(turn, self._interrupt)
+            self._committers.shutdown(wait=True)
+            self._store.leases.forget(lease.name)
+
+    # --- taking in --------------------------------------------------------------------------
+
+    def _take_in(self, stop: threading.Event) -> None:
+        polled = -math.inf
+        while not stop.is_set():
+            if len(self._turns) >= self._capacity:
+                stop.wait(self._tick)
+                continue
+            try:
+                if time.monotonic() - polled >= self._poll:
+                    polled = time.monotonic()
+                    for battle_id in self._store.battles.waiting():
+                        self._begin(battle_id)
+                woken = self._live.next_battle(self._poll)
+                if woken is not None:
+                    self._begin(woken)
+            except Unavailable as error:
+                _log.warning("cannot take in battles: %s", error)
+                stop.wait(self._poll)
+
+    def _begin(self, battle_id: str) -> None:
+        if len(self._turns) >= self._capacity:
+            return
+        battle = self._store.battles.claim(battle_id, self.id)
+        if battle is None:
+            return
+        turns = self._store.battles.turns(battle_id)
+        entries = {entry.id: entry for r in self._store.roster.history() for entry in r.entries}
+        a, b = (_Side(entries[battle.model(side)], _messages(turns, side)) for side in SIDES)
+        turn = _RunningTurn(battle, battle.turn, (a, b))
+        with self._lock:
+            self._turns[battle_id] = turn
+        for side in turn.sides:
+            threading.Thread(target=self._read, args=(side,), name="read", daemon=True).start()
+
+    # --- reading one answer -----------------------------------------------------------------
+
+    def _read(self, side: _Side) -> None:
+        started = time.monotonic()
+        try:
+            self._read_with_retries(side, started)
+        except EndpointError as error:
+            side.error = error
+        except Exception as error:  # noqa: BLE001  a defect of ours is a failed side, not a hang
+            _log.exception("reading from %s met a defect of ours", side.model.id)
+            side.error = EndpointError(f"internal: {type(error).__name__}")
+        side.duration = round(time.monotonic() - started, 3)
+
+    def _read_with_retries(self, side: _Side, started: float) -> None:
+        """Before its first byte the same model may be asked again; after it, never."""
+        first_byte = self._deadlines.first_byte
+        for attempt in range(1, _TRIES + 1):
+            try:
+                self._read_once(side, started, first_byte)
+                return
+            except EndpointError as error:
+                wait = error.retry_after or _RETRY_SECONDS * 2 ** (attempt - 1)
+                left = self._deadlines.first_byte - (time.monotonic() - started)
+                first_byte = left - wait
+                if (
+                    not error.retryable
+                    or side.ttft is not None
+                    or side.cancelled
+                    or attempt == _TRIES
+                    or first_byte <= 0
+                ):
+                    raise
+                time.sleep(wait)
+
+    def _read_once(self, side: _Side, started: float, first_byte: float) -> None:
+        deadlines = replace(self._deadlines, first_byte=first_byte)
+        side.stream = self._endpoints(side.model).ask(side.messages, deadlines)
+        if side.cancelled:  # between the last look and now
+            side.stream.cancel()
+        for piece in side.stream:
+            if isinstance(piece, Finished):
+                side.duration = round(time.monotonic() - started, 3)
+                side.finished = piece
+            else:
+                if side.ttft is None:
+                    side.ttft = round(time.monotonic() - started, 3)
+                side.arrived.append(piece)
+
+    # --- pacing -----------------------------------------------------------------------------
+
+    def _pace(self) -> None:
+        due = time.monotonic()
+        while not self._closing.is_set():
+            due = max(due + self._tick, time.monotonic())
+            self._closing.wait(due - time.monotonic())
+            try:
+                self._pace_once()
+            except Exception:  # noqa: BLE001  the other battles go on
+                _log.exception("a tick failed")
+
+    def _pace_once(self) -> None:
+        frames = []
+        for turn in self._running():
+            if turn.failure() is not None:
+                self._end(turn, self._fail)
+                continue
+            if turn.stoppable:
+                self._end(turn, self._finish)
+                continue
+            frame = turn.tick()
+            if frame is not None:
+                frames.append(frame)
+            if turn.complete:
+                # the last frames go out with this tick, the end only after its commit
+                self._end(turn, self._finish)
+        self._push(frames)
+
+    def _push(self, frames: Sequence[LiveFrame]) -> None:
+        """Without Redis nothing is lost: a list with a gap is written anew from memory."""
+        try:
+            for battle_id in self._live.push(frames):
+                turn = self._turns.get(battle_id)
+                if turn is not None:
+                    self._live.replace(battle_id, turn.number, turn.frames)
+        except LiveLost as error:
+            _log.warning("frames wait for Redis: %s", error)
+
+    def _running(self) -> list[_RunningTurn]:
+        with self._lock:
+            return list(self._turns.values())
+
+    # --- ending a turn ----------------------------------------------------------------------
+
+    def _end(self, turn: _RunningTurn, commit: Callable[[_RunningTurn], bool]) -> None:
+        """Take the turn out of the pacing and commit its end off this thread."""
+        with self._lock:
+            if self._turns.pop(turn.battle.id, None) is None:
+                return
+        turn.cancel()
+        self._committers.submit(self._commit, turn, commit)
+
+    def _commit(self, turn: _RunningTurn, commit: Callable[[_RunningTurn], bool]) -> None:
+        """Commit, however long the database is away: the answers exist only here until then."""
+        while True:
+            try:
+                commit(turn)
+                break
+            except Unavailable as error:
+                _log.warning("the end of %s waits for the database: %s", turn.battle.id, error)
+                if self._closing.wait(1.0):
+                    return  # the next runner finds the battle abandoned and voids it
+            except Exception:  # noqa: BLE001  in a pool nobody else would hear of it
+                _log.exception("the end of %s cannot be stored", turn.battle.id)
+                return
+        self._live.ended(turn.battle.id, turn.number)
+
+    def _finish(self, turn: _RunningTurn) -> bool:
+        stopped = None if turn.complete else "stopped"
+        a, b = turn.sides
+        answers = a.answer(stopped), b.answer(stopped)
+        return self._store.battles.finish_turn(
+            turn.battle.id, turn.number, answers, turn.steps(), self.id
+        )
+
+    def _fail(self, turn: _RunningTurn) -> bool:
+        failure = turn.failure()
+        side, error = failure if failure is not None else (None, None)
+        _log.warning(
+            "battle %s is void: %s of side %s: %s",
+            turn.battle.id,
+            type(error).__name__,
+            side,
+            error,
+        )
+        return self._store.battles.fail_turn(
+            turn.battle.id,
+            turn.number,
+            reason=FAILED,
+            side=side,
+            error=f"{type(error).__name__}: {error}",
+            runner=self.id,
+        )
+
+    def _interrupt(self, turn: _RunningTurn) -> bool:
+        return self._void_interrupted(turn.battle.id, turn.number, self.id)
+
+    def _void_interrupted(self, battle_id: str, number: int, runner: str) -> bool:
+        """A turn whose runner went away: nobody's failure, so no side is named."""
+        return self._store.battles.fail_turn(
+            battle_id, number, reason=INTERRUPTED, side=None, error=None, runner=runner
+        )
+
+    # --- the lease, stops and skips, and runners that died -------------------------------------
+
+    def _watch(self, lease: Lease) -> None:
+        beat = time.monotonic()
+        while not self._closing.wait(_SIGNAL_SECONDS):
+            try:
+                self._hear_voters()
+                if time.monotonic() - beat >= self._beat_seconds:
+                    beat = time.monotonic()
+                    if self._turns:
+                        self._store.leases.renew(lease)
+                    self._void_abandoned()
+            except Unavailable as error:
+                _log.warning("cannot look after battles: %s", error)
+            except Exception:  # noqa: BLE001  the lease must be kept
+                _log.exception("looking after battles failed")
+
+    def _hear_voters(self) -> None:
+        with self._lock:
+            ids = list(self._turns)
+        if not ids:
+            return
+        for battle_id, wish in self._store.battles.interrupted(ids).items():
+            turn = self._turns.get(battle_id)
+            if turn is None:
+                continue
+            if wish == "stop":
+                turn.stopping = True
+            else:
+                self._end(turn, self._interrupt)  # skipped: the commit finds it gone, as it should
+
+    def _void_abandoned(self) -> None:
+        claimed = self._store.battles.claimed_by_others(self.id)
+        self._others.keep_only([_lease_name(runner) for runner in claimed])
+        for runner, battle_ids in claimed.items():
+            if not self._others.is_abandoned(_lease_name(runner)):
+                continue
+            for battle_id in battle_ids:
+                battle = self._store.battles.get(battle_id)
+                if battle is not None:
+                    self._void_interrupted(battle_id, battle.turn, runner)
+                    self._live.ended(battle_id, battle.turn)
+            self._store.leases.forget(_lease_name(runner))
+
+
+def _lease_name(runner: str) -> str:
+    return f"runner:{runner}"
+
+
+def _messages(turns: Sequence[Turn], side: Side) -> list[Message]:
+    """The conversation so far as this side had it, ending with the prompt to answer."""
+    messages = []
+    for turn in turns:
+        if turn.state is TurnState.void:
+            continue
+        messages.append(Message("user", turn.prompt))
+        if turn.state is TurnState.ready:
+            messages.append(Message("assistant", turn.answers()[SIDES.index(side)].text))
+    return messages

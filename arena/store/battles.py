@@ -1,0 +1,278 @@
+"""Battles and turns in SQL. Every move between states is one conditional UPDATE."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Update, case, func, insert, or_, select, update
+
+from arena.battle import SIDES, Answer, Battle, BattleState, Turn, TurnState, sources_of
+from arena.clock import now
+from arena.store.engine import Database
+from arena.store.tables import battles, reports, turns
+
+BATTLE_COLUMNS = [battles.c[name] for name in Battle.__slots__]
+_OPEN = (BattleState.created, BattleState.running)
+
+
+def battle_of(fields: Mapping[Any, Any]) -> Battle:
+    return Battle(**{**dict(fields), "state": BattleState(fields["state"])})
+
+
+def _turn(row: Row[Any]) -> Turn:
+    answers = {
+        side: None
+        if row._mapping[f"text_{side}"] is None
+        else Answer(
+            text=row._mapping[f"text_{side}"],
+            finish=row._mapping[f"finish_{side}"],
+            tokens=row._mapping[f"tokens_{side}"],
+            ttft=row._mapping[f"ttft_{side}"],
+            duration=row._mapping[f"duration_{side}"],
+        )
+        for side in SIDES
+    }
+    return Turn(
+        battle_id=row.battle_id,
+        number=row.number,
+        prompt=row.prompt,
+        state=TurnState(row.state),
+        answer_a=answers["a"],
+        answer_b=answers["b"],
+        steps=tuple((a, b) for a, b in row.steps or ()),
+    )
+
+
+def move(battle_id: str, target: BattleState) -> Update:
+    """The conditional UPDATE into `target`: it touches no row unless the move is legal now."""
+    return (
+        update(battles)
+        .where(battles.c.id == battle_id, battles.c.state.in_(sources_of(target)))
+        .values(state=target)
+    )
+
+
+def _won(connection: Connection, statement: Update) -> bool:
+    return connection.execute(statement).rowcount == 1
+
+
+class SqlBattles:
+    """`interfaces.BattleStore` over SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, battle: Battle, turn: Turn) -> None:
+        with self._db.write() as connection:
+            values = {name: getattr(battle, name) for name in Battle.__slots__}
+            connection.execute(insert(battles).values(values))
+            connection.execute(_new_turn(turn))
+
+    def get(self, battle_id: str) -> Battle | None:
+        with self._db.read() as connection:
+            row = connection.execute(
+                select(*BATTLE_COLUMNS).where(battles.c.id == battle_id)
+            ).first()
+        return None if row is None else battle_of(row._mapping)
+
+    def turns(self, battle_id: str) -> list[Turn]:
+        with self._db.read() as connection:
+            rows = connection.execute(
+                select(turns).where(turns.c.battle_id == battle_id).order_by(turns.c.number)
+            ).all()
+        return [_turn(row) for row in rows]
+
+    def turn(self, battle_id: str, number: int) -> Turn | None:
+        with self._db.read() as connection:
+            row = connection.execute(
+                select(turns).where(turns.c.battle_id == battle_id, turns.c.number == number)
+            ).first()
+        return None if row is None else _turn(row)
+
+    def of_voter(self, voter: str, limit: int) -> list[Battle]:
+        with self._db.read() as connection:
+            rows = connection.execute(
+                select(*BATTLE_COLUMNS)
+                .where(battles.c.voter == voter)
+                .order_by(battles.c.created_at.desc())
+                .limit(limit)
+            ).all()
+        return [battle_of(row._mapping) for row in rows]
+
+    def running(self, voter: str | None = None) -> int:
+        query = select(func.count()).select_from(battles).where(battles.c.state.in_(_OPEN))
+        if voter is not None:
+            query = query.where(battles.c.voter == voter)
+        with self._db.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def by_state(self) -> dict[str, int]:
+        query = select(battles.c.state, func.count()).group_by(battles.c.state)
+        with self._db.read() as connection:
+            return {state: count for state, count in connection.execute(query)}
+
+    def voids_by_model(self) -> dict[str, int]:
+        model = case((battles.c.void_side == "a", battles.c.model_a), else_=battles.c.model_b)
+        query = (
+            select(model, func.count())
+            .where(battles.c.state == BattleState.void, battles.c.void_side.is_not(None))
+            .group_by(model)
+        )
+        with self._db.read() as connection:
+            return {name: count for name, count in connection.execute(query)}
+
+    def waiting(self) -> list[str]:
+        with self._db.read() as connection:
+            return list(
+                connection.execute(
+                    select(battles.c.id)
+                    .where(battles.c.state.in_(_OPEN), battles.c.claimed_by.is_(None))
+                    .order_by(battles.c.created_at)
+                ).scalars()
+            )
+
+    def claim(self, battle_id: str, runner: str) -> Battle | None:
+        statement = (
+            update(battles)
+            .where(
+                battles.c.id == battle_id,
+                battles.c.state.in_(_OPEN),
+                battles.c.claimed_by.is_(None),
+            )
+            .values(state=BattleState.running, claimed_by=runner)
+        )
+        with self._db.write() as connection:
+            won = _won(connection, statement)
+        return self.get(battle_id) if won else None
+
+    def claimed_by_others(self, runner: str) -> dict[str, list[str]]:
+        with self._db.read() as connection:
+            rows = connection.execute(
+                select(battles.c.claimed_by, battles.c.id).where(
+                    battles.c.state == BattleState.running,
+                    battles.c.claimed_by.is_not(None),
+                    battles.c.claimed_by != runner,
+                )
+            ).all()
+        claimed = defaultdict(list)
+        for holder, battle_id in rows:
+            claimed[holder].append(battle_id)
+        return dict(claimed)
+
+    def finish_turn(
+        self,
+        battle_id: str,
+        number: int,
+        answers: tuple[Answer, Answer],
+        steps: Sequence[tuple[int, int]],
+        runner: str,
+    ) -> bool:
+        values: dict[str, Any] = {"state": TurnState.ready, "steps": [list(s) for s in steps]}
+        for side, answer in zip(SIDES, answers, strict=True):
+            values |= {
+                f"text_{side}": answer.text,
+                f"finish_{side}": answer.finish,
+                f"tokens_{side}": answer.tokens,
+                f"ttft_{side}": answer.ttft,
+                f"duration_{side}": answer.duration,
+            }
+        statement = _held(battle_id, number, runner, BattleState.ready)
+        with self._db.write() as connection:
+            if not _won(connection, statement):
+                return False
+            connection.execute(_update_turn(battle_id, number).values(values))
+        return True
+
+    def fail_turn(
+        self,
+        battle_id: str,
+        number: int,
+        *,
+        reason: str,
+        side: str | None,
+        error: str | None,
+        runner: str,
+    ) -> bool:
+        """A failed first turn voids the battle; a failed follow-up is withdrawn."""
+        if number == 1:
+            statement = _held(battle_id, number, runner, BattleState.void).values(ended_at=now())
+        else:
+            statement = _held(battle_id, number, runner, BattleState.ready)
+        statement = statement.values(void_reason=reason, void_side=side, void_error=error)
+        with self._db.write() as connection:
+            if not _won(connection, statement):
+                return False
+            connection.execute(_update_turn(battle_id, number).values(state=TurnState.void))
+        return True
+
+    def add_turn(self, turn: Turn) -> bool:
+        statement = (
+            move(turn.battle_id, BattleState.running)
+            .where(
+                battles.c.state == BattleState.ready,
+                battles.c.turn == turn.number - 1,
+            )
+            .values(turn=turn.number, void_reason=None, void_side=None, void_error=None)
+        )
+        with self._db.write() as connection:
+            if not _won(connection, statement):
+                return False
+            connection.execute(_new_turn(turn))
+        return True
+
+    def skip(self, battle_id: str) -> bool:
+        with self._db.write() as connection:
+            return _won(connection, move(battle_id, BattleState.skipped).values(ended_at=now()))
+
+    def request_stop(self, battle_id: str) -> bool:
+        statement = (
+            update(battles)
+            .where(battles.c.id == battle_id, battles.c.state.in_(_OPEN))
+            .values(stop_requested=True)
+        )
+        with self._db.write() as connection:
+            return _won(connection, statement)
+
+    def interrupted(self, battle_ids: Iterable[str]) -> dict[str, str]:
+        """Of these battles, those the voter ended meanwhile: `stop`, or `leave` if not running."""
+        with self._db.read() as connection:
+            rows = connection.execute(
+                select(battles.c.id, battles.c.state).where(
+                    battles.c.id.in_(list(battle_ids)),
+                    or_(battles.c.stop_requested, battles.c.state != BattleState.running),
+                )
+            ).all()
+        return {row.id: "stop" if row.state == BattleState.running else "leave" for row in rows}
+
+    def report(self, battle_id: str, voter: str, reason: str) -> None:
+        with self._db.write() as connection:
+            connection.execute(
+                insert(reports).values(
+                    battle_id=battle_id, voter=voter, reason=reason, created_at=now()
+                )
+            )
+
+
+def _held(battle_id: str, number: int, runner: str, target: BattleState) -> Update:
+    """End a turn: only while it is the running one and this runner still holds it."""
+    return (
+        move(battle_id, target)
+        .where(
+            battles.c.state == BattleState.running,
+            battles.c.turn == number,
+            battles.c.claimed_by == runner,
+        )
+        .values(claimed_by=None, stop_requested=False)
+    )
+
+
+def _new_turn(turn: Turn) -> Any:
+    return insert(turns).values(
+        battle_id=turn.battle_id, number=turn.number, prompt=turn.prompt, state=turn.state
+    )
+
+
+def _update_turn(battle_id: str, number: int) -> Update:
+    return update(turns).where(turns.c.battle_id == battle_id, turns.c.number == number)

@@ -1,0 +1,253 @@
+"""The log in SQL: append, seal, read. Nothing here updates a record but to give it its `seq`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from arena.battle import BattleState
+from arena.clock import now
+from arena.errors import Conflict
+from arena.interfaces import Campaign, Counted, Lease, Outcome, StoredVote
+from arena.records import LEAF_FIELDS, Content, LogRow, Record
+from arena.store.battles import BATTLE_COLUMNS, battle_of, move
+from arena.store.engine import Database
+from arena.store.registry import add_campaign, hold
+from arena.store.tables import battles, contents, imports, pseudonyms, records
+
+_RECORD_COLUMNS = [records.c[name] for name in LEAF_FIELDS]
+_COUNTED_COLUMNS = [records.c[name] for name in Counted.__slots__]
+_BATCH = 1_000
+
+
+def _record(row: Row[Any]) -> Record:
+    values = {name: row._mapping[name] for name in LEAF_FIELDS}
+    return Record(**{**values, "reasons": tuple(values["reasons"])})
+
+
+def _record_values(record: Record) -> dict[str, Any]:
+    values = {name: getattr(record, name) for name in LEAF_FIELDS}
+    return {**values, "reasons": list(record.reasons), "hash": record.leaf()}
+
+
+def _content_values(record: Record, content: Content) -> dict[str, Any]:
+    values = {name: getattr(content, name) for name in Content.__slots__}
+    return {"record_id": record.id, **values}
+
+
+def _append(connection: Connection, rows: Iterable[tuple[Record, Content | None]]) -> int:
+    rows, count = iter(rows), 0
+    while batch := list(islice(rows, _BATCH)):
+        connection.execute(insert(records), [_record_values(record) for record, _ in batch])
+        texts = [_content_values(record, text) for record, text in batch if text is not None]
+        if texts:
+            connection.execute(insert(contents), texts)
+        count += len(batch)
+    return count
+
+
+class SqlVoteLog:
+    """`interfaces.VoteLog` over SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # --- votes ------------------------------------------------------------------------------
+
+    def pseudonym(self, voter: str, campaign: str) -> str:
+        query = select(pseudonyms.c.pseudonym).where(
+            pseudonyms.c.voter == voter, pseudonyms.c.campaign == campaign
+        )
+        with self._db.read() as connection:
+            found: str | None = connection.execute(query).scalar()
+        if found is not None:
+            return found
+        pseudonym = secrets.token_hex(16)
+        fresh = {"voter": voter, "campaign": campaign, "pseudonym": pseudonym}
+        try:
+            with self._db.write() as connection:
+                connection.execute(insert(pseudonyms).values(fresh))
+        except IntegrityError:  # the same voter's other request was first
+            return self.pseudonym(voter, campaign)
+        return pseudonym
+
+    def add_vote(
+        self,
+        record: Record,
+        content: Content,
+        *,
+        turn: int,
+        idempotency_key: str | None,
+        request_digest: str,
+    ) -> bool:
+        assert record.battle_id is not None  # noqa: S101  a voter's vote always has its battle
+        request = {"idempotency_key": idempotency_key, "request_digest": request_digest}
+        with self._db.write() as connection:
+            moved = connection.execute(
+                move(record.battle_id, BattleState.voted).where(battles.c.turn == turn)
+            )
+            if moved.rowcount != 1:
+                return False
+            connection.execute(insert(records).values(_record_values(record) | request))
+            connection.execute(insert(contents).values(_content_values(record, content)))
+        return True
+
+    def vote_of(self, battle_id: str) -> StoredVote | None:
+        query = select(records).where(records.c.battle_id == battle_id, records.c.type == "vote")
+        with self._db.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        return StoredVote(_record(row), row.hash, row.idempotency_key, row.request_digest)
+
+    # --- other records ----------------------------------------------------------------------
+
+    def append(self, rows: Iterable[tuple[Record, Content | None]]) -> int:
+        with self._db.write() as connection:
+            return _append(connection, rows)
+
+    def import_file(
+        self, campaign: Campaign, digest: str, rows: Iterable[tuple[Record, Content | None]]
+    ) -> int:
+        """Append a whole file to a campaign, or nothing of it.
+
+        Raises `Conflict` when this very file is in that campaign already.
+        """
+        claim = {"campaign": campaign.id, "digest": digest, "votes": 0, "imported_at": now()}
+        here = (imports.c.campaign == campaign.id) & (imports.c.digest == digest)
+        with self._db.write() as connection:
+            add_campaign(connection, campaign)
+            if connection.execute(select(imports.c.votes).where(here)).first() is not None:
+                raise Conflict(f"This file has been imported into '{campaign.id}' before.")
+            connection.execute(insert(imports).values(claim))
+            count = _append(connection, rows)
+            connection.execute(update(imports).where(here).values(votes=count))
+        return count
+
+    # --- the sealed sequence ----------------------------------------------------------------
+
+    def seal(self, lease: Lease, limit: int) -> int:
+        with self._db.write() as connection:
+            hold(connection, lease)
+            last = connection.execute(select(func.max(records.c.seq))).scalar() or 0
+            pending = (
+                select(records.c.n, func.row_number().over(order_by=records.c.n).label("place"))
+                .where(records.c.seq.is_(None))
+                .order_by(records.c.n)
+                .limit(limit)
+                .subquery()
+            )
+            sealed = connection.execute(
+                update(records).where(records.c.n == pending.c.n).values(seq=pending.c.place + last)
+            )
+            return sealed.rowcount
+
+    def position(self) -> int:
+        with self._db.read() as connection:
+            return connection.execute(select(func.max(records.c.seq))).scalar() or 0
+
+    def unsealed(self) -> int:
+        query = select(func.count()).select_from(records).where(records.c.seq.is_(None))
+        with self._db.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def counted(self, after: int, limit: int) -> list[Counted]:
+        query = (
+            select(*_COUNTED_COLUMNS)
+            .where(records.c.seq > after)
+            .order_by(records.c.seq)
+            .limit(limit)
+        )
+        with self._db.read() as connection:
+            return [Counted(*row) for row in connection.execute(query)]
+
+    def counted_record(self, record_id: str) -> Counted | None:
+        query = select(*_COUNTED_COLUMNS).where(records.c.id == record_id)
+        with self._db.read() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else Counted(*row)
+
+    def voters(self, campaign: str) -> int:
+        query = select(func.count(records.c.voter.distinct())).where(
+            records.c.campaign == campaign, records.c.type == "vote"
+        )
+        with self._db.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def sealed(self, after: int, until: int, limit: int, campaigns: Sequence[str]) -> list[LogRow]:
+        query = (
+            _with_content()
+            .where(
+                records.c.seq > after,
+                records.c.seq <= until,
+                records.c.campaign.in_(campaigns),
+            )
+            .order_by(records.c.seq)
+            .limit(limit)
+        )
+        with self._db.read() as connection:
+            rows = connection.execute(query).all()
+            said = _said_of([row.id for row in rows], until, connection)
+        return [_log_row(row, said.get(row.id, [])) for row in rows]
+
+    def outcomes(self, campaigns: Sequence[str]) -> Iterator[Outcome]:
+        query = (
+            select(*BATTLE_COLUMNS, battles.c.ended_at, battles.c.void_side, battles.c.void_error)
+            .where(
+                battles.c.campaign.in_(campaigns),
+                battles.c.state.in_((BattleState.skipped, BattleState.void)),
+            )
+            .order_by(battles.c.ended_at, battles.c.id)
+        )
+        with self._db.read() as connection:
+            for row in connection.execution_options(yield_per=_BATCH).execute(query):
+                *fields, ended_at, side, error = row
+                battle = battle_of(dict(zip(_BATTLE_NAMES, fields, strict=True)))
+                kind = "skip" if battle.state is BattleState.skipped else "void"
+                yield Outcome(battle, kind, ended_at, side, error)
+
+
+_BATTLE_NAMES = [column.name for column in BATTLE_COLUMNS]
+
+
+def _with_content() -> Select[Any]:
+    return select(
+        records,
+        contents.c.salt,
+        contents.c.conversation_a,
+        contents.c.conversation_b,
+        contents.c.comment,
+    ).select_from(records.outerjoin(contents, contents.c.record_id == records.c.id))
+
+
+def _said_of(ids: Sequence[str], until: int, connection: Connection) -> dict[str, list[Any]]:
+    """Flags and exclusions, by the record that they are about, in log order."""
+    query = (
+        select(records.c.target, records.c.type, records.c.reason)
+        .where(records.c.target.in_(ids), records.c.seq <= until)
+        .order_by(records.c.seq)
+    )
+    said: dict[str, list[Any]] = {}
+    for row in connection.execute(query):
+        said.setdefault(row.target, []).append(row)
+    return said
+
+
+def _log_row(row: Row[Any], said: Sequence[Any]) -> LogRow:
+    content = None
+    if row.salt is not None:
+        content = Content(row.salt, row.conversation_a, row.conversation_b, row.comment)
+    exclusions = [entry.reason for entry in said if entry.type == "exclusion"]
+    return LogRow(
+        seq=row.seq,
+        record=_record(row),
+        hash=row.hash,
+        content=content,
+        flags=tuple(entry.reason for entry in said if entry.type == "flag"),
+        excluded_reason=exclusions[-1] if exclusions else None,
+    )

@@ -1,0 +1,39 @@
+"""All repositories over one database."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from arena.store.battles import SqlBattles
+from arena.store.engine import Database
+from arena.store.log import SqlVoteLog
+from arena.store.migrate import require_current
+from arena.store.registry import SqlCampaigns, SqlLeases, SqlRoster, SqlSnapshots
+
+
+class SqlStore:
+    """`interfaces.Store` over SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self.battles = SqlBattles(database)
+        self.votes = SqlVoteLog(database)
+        self.snapshots = SqlSnapshots(database)
+        self.campaigns = SqlCampaigns(database)
+        self.roster = SqlRoster(database)
+        self.leases = SqlLeases(database)
+
+    def ping(self) -> None:
+        """Raise `Unavailable` unless the database answers."""
+        with self._db.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def open_store(url: str) -> SqlStore:
+    """Open a database whose schema is current; raises `BadSetting` when it is not."""
+    database = Database(url)
+    require_current(database)
+    return SqlStore(database)

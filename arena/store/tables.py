@@ -1,0 +1,241 @@
+"""Every table. Times are RFC 3339 UTC strings with milliseconds; ids are random and opaque."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite only numbers rows by itself in a column declared exactly INTEGER PRIMARY KEY.
+RowNumber = BigInteger().with_variant(Integer(), "sqlite")
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("title_zh", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("description_zh", Text, nullable=False),
+    Column("consent", Text, nullable=False),
+    Column("consent_zh", Text, nullable=False),
+    Column("credit", Text, nullable=False),
+    Column("license", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("public", Boolean, nullable=False),
+    Column("publish_text", Boolean, nullable=False),
+    Column("position", Integer, nullable=False),
+)
+
+roster_revisions = Table(
+    "roster_revisions",
+    metadata,
+    Column("revision", Integer, primary_key=True),
+    Column("at", Text, nullable=False),
+    Column("entries", JSON, nullable=False),
+)
+
+battles = Table(
+    "battles",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("campaign", Text, ForeignKey("campaigns.id"), nullable=False),
+    Column("voter", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("model_a", Text, nullable=False),
+    Column("model_b", Text, nullable=False),
+    Column("propensity", Float, nullable=False),
+    Column("sampling_rule", Text, nullable=False),
+    Column("roster_revision", Integer, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("language", Text),
+    Column("category_tag", Text),
+    Column("redrawn_from", Text),
+    Column("stop_requested", Boolean, nullable=False),
+    Column("claimed_by", Text),
+    Column("ended_at", Text),
+    Column("void_reason", Text),
+    Column("void_side", Text),
+    Column("void_error", Text),
+    Index(None, "voter", "created_at"),
+    # The few battles that runners look for among the many that are over.
+    Index(
+        "ix_battles_open",
+        "state",
+        sqlite_where=text("state IN ('created', 'running')"),
+        postgresql_where=text("state IN ('created', 'running')"),
+    ),
+    Index(
+        "ix_battles_outcomes",
+        "campaign",
+        "ended_at",
+        sqlite_where=text("state IN ('skipped', 'void')"),
+        postgresql_where=text("state IN ('skipped', 'void')"),
+    ),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("battle_id", Text, ForeignKey("battles.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("prompt", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    *(
+        Column(f"{name}_{side}", kind)
+        for side in ("a", "b")
+        for name, kind in (
+            ("text", Text),
+            ("finish", Text),
+            ("tokens", Integer),
+            ("ttft", Float),
+            ("duration", Float),
+        )
+    ),
+    Column("steps", JSON),
+)
+
+records = Table(
+    "records",
+    metadata,
+    Column("n", RowNumber, primary_key=True, autoincrement=True),
+    Column("seq", BigInteger, unique=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("type", Text, nullable=False),
+    Column("campaign", Text, ForeignKey("campaigns.id"), nullable=False),
+    Column("timestamp", Text, nullable=False),
+    Column("battle_id", Text),
+    Column("model_a", Text),
+    Column("model_b", Text),
+    Column("grade", Integer),
+    Column("winner", Text),
+    Column("both_bad", Boolean),
+    Column("reasons", JSON, nullable=False),
+    Column("voter", Text),
+    Column("voter_kind", Text),
+    Column("language", Text),
+    Column("category_tag", Text),
+    Column("turns", Integer),
+    Column("tokens_a", Integer),
+    Column("tokens_b", Integer),
+    Column("ttft_a", Float),
+    Column("ttft_b", Float),
+    Column("duration_a", Float),
+    Column("duration_b", Float),
+    Column("finish_a", Text),
+    Column("finish_b", Text),
+    Column("propensity", Float),
+    Column("sampling_rule", Text),
+    Column("roster_revision", Integer),
+    Column("target", Text),
+    Column("reason", Text),
+    Column("content_digest", Text),
+    Column("hash", Text, nullable=False),
+    Column("idempotency_key", Text),
+    Column("request_digest", Text),
+    # One vote per battle, whatever the application does.
+    Index(
+        "uq_records_vote_of_battle",
+        "battle_id",
+        unique=True,
+        sqlite_where=text("type = 'vote' AND battle_id IS NOT NULL"),
+        postgresql_where=text("type = 'vote' AND battle_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_records_unsealed",
+        "n",
+        sqlite_where=text("seq IS NULL"),
+        postgresql_where=text("seq IS NULL"),
+    ),
+    Index(
+        "ix_records_target",
+        "target",
+        sqlite_where=text("target IS NOT NULL"),
+        postgresql_where=text("target IS NOT NULL"),
+    ),
+    Index(None, "campaign", "seq"),
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("record_id", Text, ForeignKey("records.id"), primary_key=True),
+    Column("salt", Text, nullable=False),
+    Column("conversation_a", JSON),
+    Column("conversation_b", JSON),
+    Column("comment", Text),
+)
+
+pseudonyms = Table(
+    "pseudonyms",
+    metadata,
+    Column("voter", Text, primary_key=True),
+    Column("campaign", Text, ForeignKey("campaigns.id"), primary_key=True),
+    Column("pseudonym", Text, nullable=False, unique=True),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("n", RowNumber, primary_key=True, autoincrement=True),
+    Column("battle_id", Text, ForeignKey("battles.id"), nullable=False),
+    Column("voter", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+)
+
+imports = Table(
+    "imports",
+    metadata,
+    Column("campaign", Text, ForeignKey("campaigns.id"), primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("votes", Integer, nullable=False),
+    Column("imported_at", Text, nullable=False),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("campaign", Text, ForeignKey("campaigns.id"), nullable=False),
+    Column("category", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("log_position", BigInteger, nullable=False),
+    Column("published_at", Text, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("config_hash", Text, nullable=False),
+    Column("rows", JSON, nullable=False),
+    Index(None, "campaign", "category", "id"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text),
+    Column("fence", BigInteger, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+)

@@ -1,0 +1,433 @@
+"""Runs the processes of one machine: starts them in order, restarts what dies, stops all cleanly.
+
+One thread and no third party: a loop over the children's output and the clock.
+A child that dies is started again while the others keep running. On Linux the kernel ends the
+children of a supervisor that was killed; everywhere a lock keeps a second one off the data.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import cycle, repeat
+from pathlib import Path
+from typing import IO, Any, TextIO, cast
+
+from arena.embedded import RedisServer, is_ready, stop_leftover
+from arena.errors import BadSetting
+from arena.settings import Settings
+
+FIRST_BACKOFF = 0.2
+LONGEST_BACKOFF = 5.0
+STEADY_SECONDS = 10.0
+"""A child that was up this long is healthy: its next restart starts at the first back-off."""
+START_SECONDS = 60.0
+START_ATTEMPTS = 4
+STOP_SECONDS = 8.0
+TICK_SECONDS = 0.1
+LONGEST_LINE = 65_536
+USAGE_ERROR = 2
+"""Exit status by which a child says that it will never start with these settings."""
+
+COLOURS = (36, 33, 32, 35, 34, 31)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One process to keep running. `env` is added to the supervisor's own environment.
+
+    The children after an `essential` one start once its `ready` says so (at once without one),
+    and the start is given up when it cannot be brought up; nobody waits for the others.
+    `prepare` is called before every start; what it returns is shown.
+    """
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready: Callable[[], bool] | None = None
+    essential: bool = True
+    prepare: Callable[[], str | None] | None = None
+
+
+def run(
+    children: Sequence[Child],
+    *,
+    lock: Path,
+    banner: Callable[[], None],
+    out: TextIO,
+    prepare: Callable[[], None] | None = None,
+) -> int:
+    """Run `children` until SIGINT, SIGTERM or SIGHUP; to be called from the main thread.
+
+    `lock` is held throughout; under it `prepare` is called first. `banner` is called once every
+    essential child is up. Lines of the children go to `out`, each after its child's name.
+    Returns 0 after a signal, 1 when an essential child could not be brought up.
+    Raises `BadSetting` when another process holds the lock.
+    """
+    with _only_one(lock):
+        try:
+            if prepare is not None:
+                prepare()
+        except KeyboardInterrupt:
+            return 0
+        with _Signals() as signals:
+            return _Supervisor(children, banner, out, signals).run()
+
+
+def redis_child(server: RedisServer) -> Child:
+    """The embedded Redis. It takes over from a server that an earlier run left behind."""
+    return Child(
+        "redis",
+        server.argv,
+        ready=lambda: is_ready(server.socket),
+        prepare=lambda: (
+            "stopped a Redis that an earlier run had left behind"
+            if stop_leftover(server.socket)
+            else None
+        ),
+    )
+
+
+def web_command(settings: Settings) -> list[str]:
+    """The command that serves the web part."""
+    command = [sys.executable, "-m", "gunicorn", "arena.app:wsgi()"]
+    options = {
+        "bind": f"{_bracketed(settings.host)}:{settings.port}",
+        "worker-class": "gthread",
+        "workers": settings.web_workers,
+        "threads": settings.web_threads,
+        "timeout": 120,
+        "graceful-timeout": 5,
+        "keep-alive": 15,
+        "log-level": settings.log_level.lower(),
+    }
+    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    command.append("--no-control-socket")  # it would be a file in the home directory
+    if os.access("/dev/shm", os.W_OK):  # noqa: S108 - heartbeats must not wait for a disk
+        command += ["--worker-tmp-dir", "/dev/shm"]  # noqa: S108 - the same
+    return command
+
+
+def check_port(host: str, port: int) -> None:
+    """Make sure that the web part will be able to listen.
+
+    Raises `BadSetting` naming PORT or ARENA_HOST and what to do.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror:
+        raise BadSetting(f"ARENA_HOST is '{host}', which is no address or known name.") from None
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen()  # where SO_REUSEADDR lets two sockets bind, only one may listen
+        except OSError as error:
+            raise BadSetting(_port_problem(host, port, error)) from error
+
+
+def _port_problem(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"PORT {port} is already in use on {host}: stop the program that uses it, or choose "
+            f"another port, such as PORT={port + 1}."
+        )
+    if error.errno == errno.EACCES:
+        return f"PORT {port} is reserved for the system: choose one from 1024 up."
+    return f"ARENA_HOST is '{host}', which this machine cannot listen on: {error.strerror}."
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    """Hold the lock file, with our process id in it; the kernel lets go of it if we are killed."""
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise BadSetting(
+            f"ARENA_DATA is '{lock.parent}', where this user cannot write: {error.strerror}."
+        ) from error
+    with os.fdopen(descriptor, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = file.read().strip() or "unknown"
+            raise BadSetting(
+                f"ARENA_DATA is '{lock.parent}', where an arena is already running (process "
+                f"{pid}): stop that one, or choose another data folder."
+            ) from None
+        file.write(f"{os.getpid()}\n")
+        file.truncate()
+        file.flush()
+        try:
+            yield
+        finally:
+            # left in place, emptied: removing it could let two processes lock two files
+            file.truncate(0)
+
+
+class _Signals:
+    """Counts the signals that ask us to stop."""
+
+    STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.stops = 0
+
+    def __enter__(self) -> _Signals:
+        self._old = {
+            number: signal.signal(number, self._stop)
+            for number in self.STOP
+            if signal.getsignal(number) is not signal.SIG_IGN  # as under nohup
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _stop(self, *_: object) -> None:
+        self.stops += 1
+
+
+class _GiveUp(Exception):
+    """An essential child cannot be brought up; the message says which and why."""
+
+
+class _Running:
+    """A child's process and the line it is writing."""
+
+    def __init__(self, prefix: str, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+        os.set_blocking(output.fileno(), False)
+        self.process = process
+        self.output = output
+        self._prefix = prefix
+        self._rest = b""
+
+    def lines(self) -> Iterator[str] | None:
+        """The lines that what it has written since completes; None at the end of its output."""
+        data = self.output.read(LONGEST_LINE)
+        if data == b"":
+            return None
+        *complete, self._rest = (self._rest + (data or b"")).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            complete.append(self._rest)
+            self._rest = b""
+        return map(self._show, complete)
+
+    def end(self) -> Iterator[str]:
+        """End what a dead process has left of its group; its last lines."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        yield from self.lines() or ()
+        if self._rest:
+            yield self._show(self._rest)
+        self.output.close()
+
+    def _show(self, line: bytes) -> str:
+        return self._prefix + line.decode("utf-8", "replace").rstrip("\r")
+
+
+class _Slot:
+    """One child's place: its process while there is one, and when the next may start."""
+
+    def __init__(self, child: Child, prefix: str) -> None:
+        self.child = child
+        self.prefix = prefix
+        self.running: _Running | None = None
+        self.was_ready = not child.essential  # nobody waits for it
+        self.attempts = 0
+        self.started = self.due = 0.0
+        self._backoff = FIRST_BACKOFF
+
+    def postpone(self) -> float:
+        """Plan the next start; the seconds until then."""
+        now = time.monotonic()
+        if now - self.started >= STEADY_SECONDS:
+            self._backoff = FIRST_BACKOFF
+        wait = self._backoff
+        self.due = now + wait
+        self._backoff = min(2 * wait, LONGEST_BACKOFF)
+        return wait
+
+
+class _Supervisor:
+    def __init__(
+        self, children: Sequence[Child], banner: Callable[[], None], out: TextIO, signals: _Signals
+    ) -> None:
+        width = max(len(name) for name in ("arena", *(child.name for child in children)))
+        colours = cycle(COLOURS) if out.isatty() else repeat(None)
+        self._slots = [
+            _Slot(child, _prefix(child.name, width, colour))
+            for child, colour in zip(children, colours, strict=False)
+        ]
+        self._own_prefix = _prefix("arena", width, None)
+        self._banner = banner
+        self._out: TextIO | None = out
+        self._signals = signals
+        self._announced = False
+        self._death_wish = _death_wish()
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> int:
+        try:
+            while not self._signals.stops:
+                self._advance()
+                self._listen()
+                self._bury()
+        except _GiveUp as reason:
+            self._say(str(reason))
+            return 1
+        finally:
+            self._stop_all()
+            self._selector.close()
+        return 0
+
+    def _advance(self) -> None:
+        """Start what is due, up to the first essential child that has not come up yet."""
+        for slot in self._slots:
+            if slot.running is None and time.monotonic() >= slot.due:
+                self._start(slot)
+            if not self._has_come_up(slot):
+                return
+        if not self._announced:
+            self._announced = True
+            self._banner()
+
+    def _has_come_up(self, slot: _Slot) -> bool:
+        if not slot.was_ready and slot.running is not None:
+            slot.was_ready = slot.child.ready is None or slot.child.ready()
+            if not slot.was_ready and time.monotonic() - slot.started > START_SECONDS:
+                raise _GiveUp(f"{slot.child.name} was not ready after {START_SECONDS:.0f} s")
+        return slot.was_ready
+
+    def _start(self, slot: _Slot) -> None:
+        slot.started = time.monotonic()
+        slot.attempts += 1
+        try:
+            if slot.child.prepare is not None and (news := slot.child.prepare()):
+                self._say(news)
+            slot.running = self._spawn(slot)
+        except (OSError, BadSetting) as error:
+            self._plan_restart(slot, f"{slot.child.name} cannot start: {error}")
+
+    def _spawn(self, slot: _Slot) -> _Running:
+        process = subprocess.Popen(  # noqa: S603 - our own command lines
+            list(slot.child.argv),
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **slot.child.env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C reaches the supervisor only
+            preexec_fn=self._death_wish,  # noqa: PLW1509 - there is no other thread
+        )
+        running = _Running(slot.prefix, process, cast("IO[bytes]", process.stdout))
+        self._selector.register(running.output, selectors.EVENT_READ, running)
+        return running
+
+    def _listen(self) -> None:
+        """Pass on what the children write, waiting for it for a tick at most."""
+        for key, _ in self._selector.select(TICK_SECONDS):
+            lines = key.data.lines()
+            if lines is None:
+                self._selector.unregister(key.fileobj)
+            else:
+                self._write(lines)
+
+    def _bury(self) -> None:
+        """Take leave of the children that have ended, and plan their return."""
+        for slot in self._slots:
+            if slot.running is not None and (status := slot.running.process.poll()) is not None:
+                self._clear(slot, slot.running)
+                name = slot.child.name
+                if status == USAGE_ERROR and slot.child.essential and not self._announced:
+                    raise _GiveUp(f"{name} cannot run with these settings")
+                self._plan_restart(slot, f"{name} {_how_it_ended(status)}")
+
+    def _plan_restart(self, slot: _Slot, what: str) -> None:
+        if not slot.was_ready and slot.attempts >= START_ATTEMPTS:
+            raise _GiveUp(f"{what}; given up after {slot.attempts} attempts")
+        self._say(f"{what}; starts again in {slot.postpone():.1f} s")
+
+    def _clear(self, slot: _Slot, running: _Running) -> None:
+        with suppress(KeyError):  # its output may have ended before it did
+            self._selector.unregister(running.output)
+        self._write(running.end())
+        slot.running = None
+
+    def _stop_all(self) -> None:
+        """Stop the children, the last one first; one more signal hurries."""
+        asked = self._signals.stops
+        self._say("stopping")
+        for slot in reversed(self._slots):
+            if slot.running is None:
+                continue
+            process = slot.running.process
+            process.terminate()
+            end = time.monotonic() + STOP_SECONDS
+            while process.poll() is None:
+                if time.monotonic() > end or self._signals.stops > asked:
+                    process.kill()
+                self._listen()
+            self._clear(slot, slot.running)
+
+    def _say(self, text: str) -> None:
+        self._write([self._own_prefix + text])
+
+    def _write(self, lines: Iterable[str]) -> None:
+        text = "".join(f"{line}\n" for line in lines)
+        if self._out is None:
+            return
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except OSError:
+            # the terminal or pipe is gone, and nobody could see what we do
+            self._out = None
+            self._signals.stops += 1
+
+
+def _prefix(name: str, width: int, colour: int | None) -> str:
+    label = f"{name:<{width}} |"
+    return f"{label} " if colour is None else f"\x1b[{colour}m{label}\x1b[0m "
+
+
+def _how_it_ended(status: int) -> str:
+    if status < 0:
+        return f"was killed ({signal.Signals(-status).name})"
+    return f"ended (exit status {status})"
+
+
+def _death_wish() -> Callable[[], None] | None:
+    """What a child does before it becomes its program: ask to be killed when we die (Linux).
+
+    Everything is looked up here, before the fork, so that the child only makes system calls.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl: Any = ctypes.CDLL(None).prctl
+    set_death_signal, kill = 1, int(signal.SIGKILL)
+    supervisor = os.getpid()
+
+    def wish() -> None:
+        prctl(set_death_signal, kill, 0, 0, 0)
+        if os.getppid() != supervisor:  # it died in between
+            os._exit(1)
+
+    return wish

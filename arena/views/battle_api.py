@@ -1,0 +1,149 @@
+"""`/api/battles`: start, follow, vote."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from arena.battles import Ballot
+from arena.errors import MalformedRequest, NotFound
+from arena.relay import Event
+from arena.views import schemas
+from arena.views.context import services, voter
+from arena.views.openapi import operation
+
+blueprint = Blueprint("battles", __name__, url_prefix="/api/battles")
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+@blueprint.url_value_preprocessor
+def _check_id(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+    if values and not _ID.fullmatch(values["battle_id"]):
+        raise NotFound("There is no such battle of yours.")
+
+
+def _view(battle_id: str) -> dict[str, Any]:
+    return services().battles.view(voter(), battle_id)
+
+
+@blueprint.post("")
+@operation(
+    "Start a battle",
+    body=schemas.NewBattle,
+    answers={201: schemas.BattleView},
+    refusals=(400, 403, 404, 409, 413, 422, 429, 503),
+)
+def start() -> tuple[Response, int, dict[str, str]]:
+    body = schemas.read_body(schemas.NewBattle)
+    battle = services().battles.start(voter(), body.prompt, body.campaign, body.redraw_of)
+    return jsonify(_view(battle.id)), 201, {"Location": f"/api/battles/{battle.id}"}
+
+
+@blueprint.get("/<battle_id>")
+@operation("Look at your battle", answers={200: schemas.BattleView}, refusals=(404, 503))
+def look(battle_id: str) -> Response:
+    return jsonify(_view(battle_id))
+
+
+@blueprint.post("/<battle_id>/turns")
+@operation(
+    "Ask both models again",
+    body=schemas.NewTurn,
+    answers={201: schemas.BattleView},
+    refusals=(400, 403, 404, 409, 413, 422, 429, 503),
+)
+def follow_up(battle_id: str) -> tuple[Response, int]:
+    body = schemas.read_body(schemas.NewTurn)
+    services().battles.follow_up(voter(), battle_id, body.prompt)
+    return jsonify(_view(battle_id)), 201
+
+
+@blueprint.post("/<battle_id>/vote")
+@operation(
+    "Vote, and learn the names",
+    body=schemas.Vote,
+    answers={200: schemas.RevealView},
+    refusals=(400, 403, 404, 409, 413, 422, 503),
+    headers={"Idempotency-Key": "Same key and body: the same answer for ever."},
+)
+def vote(battle_id: str) -> Response:
+    body = schemas.read_body(schemas.Vote)
+    ballot = Ballot(body.grade, body.both_bad, tuple(body.reasons), body.comment)
+    reveal = services().battles.vote(voter(), battle_id, ballot, _idempotency_key())
+    return jsonify(reveal.to_json())
+
+
+def _idempotency_key() -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise MalformedRequest("'Idempotency-Key' must have 1 to 200 visible ASCII characters.")
+    return key
+
+
+@blueprint.post("/<battle_id>/stop")
+@operation("End the answers here", answers={204: None}, refusals=(403, 404, 409, 503))
+def stop(battle_id: str) -> tuple[str, int]:
+    services().battles.stop(voter(), battle_id)
+    return "", 204
+
+
+@blueprint.post("/<battle_id>/skip")
+@operation("Leave without a vote", answers={204: None}, refusals=(403, 404, 409, 503))
+def skip(battle_id: str) -> tuple[str, int]:
+    services().battles.skip(voter(), battle_id)
+    return "", 204
+
+
+@blueprint.post("/<battle_id>/report")
+@operation(
+    "Tell the operator about an answer",
+    body=schemas.Report,
+    answers={204: None},
+    refusals=(400, 403, 404, 413, 422, 503),
+)
+def report(battle_id: str) -> tuple[str, int]:
+    body = schemas.read_body(schemas.Report)
+    services().battles.report(voter(), battle_id, body.reason)
+    return "", 204
+
+
+@blueprint.get("/<battle_id>/events")
+@operation(
+    "Follow a turn: server-sent events `delta`, at last `ready` or `void`",
+    answers={200: "text/event-stream", 204: None},
+    refusals=(404, 422, 503),
+    query={"turn": "Default: the latest turn."},
+    headers={"Last-Event-ID": "Continue after this event; unknown: from the start."},
+)
+def events(battle_id: str) -> Response:
+    found = services()
+    battle = found.battles.get(voter(), battle_id)
+    turn = found.store.battles.turn(battle_id, schemas.whole_number("turn", battle.turn))
+    if turn is None:
+        raise NotFound("This battle has no such turn.", field="turn")
+    last_event_id = request.headers.get("Last-Event-ID")
+    if found.relay.is_over(turn, last_event_id):
+        return Response(status=204)
+    found.streams.take()
+    response = event_stream(map(_sse, found.relay.follow(turn, last_event_id)))
+    response.call_on_close(found.streams.give_back)
+    return response
+
+
+def event_stream(pieces: Iterator[str]) -> Response:
+    """A response of server-sent events that no proxy may hold back."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return Response(pieces, mimetype="text/event-stream", headers=headers)
+
+
+def _sse(event: Event | None) -> str:
+    if event is None:
+        return ": still here\n\n"
+    data = json.dumps(event.data, ensure_ascii=False, separators=(",", ":"))
+    return f"id: {event.id}\nevent: {event.name}\ndata: {data}\n\n"

@@ -1,0 +1,119 @@
+"""What holds for every request and answer: origin check, headers, cookie, errors."""
+
+from __future__ import annotations
+
+import json
+import logging
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, render_template, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from arena.errors import CrossOrigin, RequestError, TooLarge
+from arena.views.context import VOTER_COOKIE, VOTER_COOKIE_SECONDS, services
+from arena.views.language import template_words
+
+_log = logging.getLogger(__name__)
+
+PROBLEM_TYPE = "/api/docs#{slug}"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'; "
+        "trusted-types arena dompurify"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), browsing-topics=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def install(app: Flask) -> None:
+    """Put the guard before and behind every view of the app."""
+    app.before_request(_refuse_other_origins)
+    app.after_request(_finish)
+    app.register_error_handler(RequestError, _refused)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _defect)
+
+
+def _refuse_other_origins() -> None:
+    """A page of another site must not act for a voter; clients without a browser send no Origin."""
+    if request.method in _SAFE_METHODS:
+        return
+    origin = request.headers.get("Origin")
+    foreign = (
+        request.headers.get("Sec-Fetch-Site") == "cross-site"
+        if origin is None
+        else urlsplit(origin).netloc != request.host
+    )
+    if foreign:
+        raise CrossOrigin("Requests that change something must come from this site's own pages.")
+
+
+def _finish(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-store")
+    if "new_voter_cookie" in g:
+        response.set_cookie(
+            VOTER_COOKIE,
+            g.new_voter_cookie,
+            max_age=VOTER_COOKIE_SECONDS,
+            httponly=True,
+            samesite="Lax",
+            secure=services().settings.cookie_secure,
+        )
+    return response
+
+
+def _answer(status: int, slug: str, title: str, detail: str, field: str | None) -> Response:
+    """A problem for programs, a page for people."""
+    if request.path.startswith("/api/") and request.path != "/api/docs":
+        body = {
+            "type": PROBLEM_TYPE.format(slug=slug),
+            "title": title,
+            "status": status,
+            "detail": detail,
+        }
+        if field is not None:
+            body["field"] = field
+        return Response(
+            json.dumps(body, ensure_ascii=False), status, mimetype="application/problem+json"
+        )
+    page = render_template(
+        "error.html", page="error", status=status, title=title, detail=detail, **template_words()
+    )
+    return Response(page, status, mimetype="text/html")
+
+
+def _refused(error: RequestError) -> Response:
+    response = _answer(error.status, error.slug, error.title, error.detail, error.field)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    if isinstance(error, RequestEntityTooLarge):
+        limit = services().settings.max_body_bytes
+        return _refused(TooLarge(f"The body may have at most {limit} bytes."))
+    status, title = error.code or 500, error.name
+    slug = title.lower().replace(" ", "-")
+    response = _answer(status, slug, title, error.description or title, None)
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    return response
+
+
+def _defect(error: Exception) -> Response:
+    _log.exception("a defect of ours at %s %s", request.method, request.url_rule, exc_info=error)
+    return _answer(
+        500, "internal-error", "Internal error", "This is our fault, and it has been logged.", None
+    )

@@ -1,0 +1,54 @@
+"""The reader's language and the catalogue of texts, shared with the browser's code."""
+
+from __future__ import annotations
+
+import json
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from flask import Response, g, request
+
+STATIC = Path(__file__).parents[2] / "static"
+LANGUAGES = ("en", "zh")
+COOKIE = "arena_lang"
+
+
+@cache
+def catalogue(lang: str) -> dict[str, str]:
+    texts: dict[str, str] = json.loads((STATIC / "i18n" / f"{lang}.json").read_text("utf-8"))
+    return texts
+
+
+def text(lang: str, key: str, **values: Any) -> str:
+    """The text of a key, its `{name}` placeholders filled. A missing key is a defect: KeyError."""
+    return catalogue(lang)[key].format_map(values) if values else catalogue(lang)[key]
+
+
+def language() -> str:
+    """By `?lang=`, else the cookie, else the browser's wish."""
+    for wish in (request.args.get("lang"), request.cookies.get(COOKIE)):
+        if wish in LANGUAGES:
+            return wish
+    return request.accept_languages.best_match(LANGUAGES, "en")
+
+
+def template_words() -> dict[str, Any]:
+    """What every template needs to speak."""
+    lang = language()
+    return {
+        "lang": lang,
+        "other_lang": "en" if lang == "zh" else "zh",
+        "t": partial(text, lang),
+    }
+
+
+def remember(response: Response) -> Response:
+    """Keep a language chosen by link."""
+    if request.args.get("lang") in LANGUAGES and "lang_kept" not in g:
+        g.lang_kept = True
+        response.set_cookie(
+            COOKIE, language(), max_age=365 * 24 * 3600, samesite="Lax", httponly=True
+        )
+    response.headers.add("Vary", "Accept-Language, Cookie")
+    return response

@@ -1,0 +1,48 @@
+"""`/api/votes`: the log, streamed."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from arena import log
+from arena.errors import InvalidField
+from arena.views import schemas
+from arena.views.context import services
+from arena.views.openapi import operation
+
+blueprint = Blueprint("log", __name__, url_prefix="/api")
+
+
+@blueprint.get("/votes")
+@operation(
+    "The log in sequence order, one row a record",
+    answers={200: "application/x-ndjson"},
+    refusals=(404, 422, 503),
+    query={
+        "format": "jsonl (default) or csv; parquet later.",
+        "campaign": "Default: all public ones.",
+        "after": "Only records after this seq.",
+        "outcomes": "'all' adds voids and skips behind the votes.",
+    },
+)
+def votes() -> Response:
+    found = services()
+    form = log.check_format(request.args.get("format", "jsonl"))
+    outcomes = request.args.get("outcomes", "votes")
+    if outcomes not in ("votes", "all"):
+        raise InvalidField("'outcomes' must be 'votes' or 'all'.", field="outcomes")
+    named = request.args.get("campaign")
+    campaigns = found.campaigns.public() if named is None else [found.campaigns.get(named)]
+    after = schemas.whole_number("after", 0)
+    until = found.store.votes.position()
+    rows = log.rows(
+        found.store.votes, campaigns, after=after, until=until, outcomes=outcomes == "all"
+    )
+    return Response(
+        log.encode(rows, form),
+        content_type=log.MEDIA_TYPES[form],
+        headers={
+            "Content-Disposition": f'attachment; filename="arena-votes-{until}.{form}"',
+            "Arena-Log-Position": str(until),
+        },
+    )

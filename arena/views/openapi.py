@@ -1,0 +1,138 @@
+"""The OpenAPI document, collected from what each view says of itself with `@operation`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask import Blueprint, Flask, Response, current_app, jsonify
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from arena import __version__
+from arena.views.schemas import ProblemView
+
+blueprint = Blueprint("openapi", __name__, url_prefix="/api")
+
+F = TypeVar("F", bound=Callable[..., Any])
+Shape = type[BaseModel] | str | None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call: answers by status (a shape, a media type, or nothing), statuses of refusals."""
+
+    summary: str
+    answers: Mapping[int, Shape]
+    refusals: tuple[int, ...]
+    body: type[BaseModel] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+_operations: dict[str, Operation] = {}
+
+
+def operation(
+    summary: str,
+    *,
+    answers: Mapping[int, Shape],
+    refusals: tuple[int, ...],
+    body: type[BaseModel] | None = None,
+    query: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Callable[[F], F]:
+    """Say in the OpenAPI document what the decorated view does."""
+
+    def remember(view: F) -> F:
+        _operations[f"{view.__module__}.{view.__name__}"] = Operation(
+            summary, answers, refusals, body, query or {}, headers or {}
+        )
+        return view
+
+    return remember
+
+
+def document(app: Flask) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the app."""
+    paths: dict[str, dict[str, Any]] = {}
+    shapes: set[type[BaseModel]] = {ProblemView}
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        said = _operations.get(f"{view.__module__}.{view.__name__}")
+        if said is None:
+            continue
+        shapes |= {s for s in (*said.answers.values(), said.body) if isinstance(s, type)}
+        path = rule.rule.replace("<", "{").replace(">", "}")
+        for method in (rule.methods or set()) & {"GET", "POST"}:
+            described = _describe(said, sorted(rule.arguments))
+            paths.setdefault(path, {})[method.lower()] = described
+    _, schemas = models_json_schema(
+        [(shape, "validation") for shape in sorted(shapes, key=lambda shape: shape.__name__)],
+        ref_template="#/components/schemas/{model}",
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Arena",
+            "version": __version__,
+            "description": "Blind battles, five-step votes, honest ratings. "
+            "A voter is a signed cookie: keep it between calls.",
+        },
+        "paths": dict(sorted(paths.items())),
+        "components": {"schemas": schemas.get("$defs", {})},
+    }
+
+
+def _describe(said: Operation, path_arguments: list[str]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "summary": said.summary,
+        "parameters": [
+            *(_parameter(name, "path", "") for name in path_arguments),
+            *(_parameter(name, "query", text) for name, text in said.query.items()),
+            *(_parameter(name, "header", text) for name, text in said.headers.items()),
+        ],
+        "responses": {
+            **{str(status): _response(status, shape) for status, shape in said.answers.items()},
+            **{
+                str(status): _response(status, ProblemView, "application/problem+json")
+                for status in said.refusals
+            },
+        },
+    }
+    if said.body is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _reference(said.body)}},
+        }
+    return described
+
+
+def _parameter(name: str, place: str, text: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": place,
+        "required": place == "path",
+        "description": text,
+        "schema": {"type": "string"},
+    }
+
+
+def _response(status: int, shape: Shape, media: str = "application/json") -> dict[str, Any]:
+    described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if isinstance(shape, str):
+        described["content"] = {shape: {"schema": {"type": "string"}}}
+    elif shape is not None:
+        described["content"] = {media: {"schema": _reference(shape)}}
+    return described
+
+
+def _reference(shape: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{shape.__name__}"}
+
+
+@blueprint.get("/openapi.json")
+def openapi() -> Response:
+    return jsonify(document(current_app))

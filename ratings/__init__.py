@@ -1,0 +1,1 @@
+"""Ratings from pairwise votes: arrays in, frozen results out."""

@@ -1,0 +1,15 @@
+/** Texts of the page's language, from the catalogue that the server's templates use too. */
+
+const response = await fetch(`/static/i18n/${document.documentElement.dataset.lang}.json`);
+const catalogue = await response.json();
+
+/** The text of `key`, with `{name}` replaced by `values.name`. */
+export function t(key, values = {}) {
+  const text = catalogue[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+/** A whole number as the page's language writes it. */
+export function number(value) {
+  return value.toLocaleString(document.documentElement.lang);
+}

@@ -1,0 +1,312 @@
+"""The supervisor with real children: restarts, order, clean ends, one per data folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.errors import BadSetting
+from arena.settings import Settings
+from arena.supervisor import Child, check_port, run, web_command
+from tests.services import ROOT, descendants, free_port, is_alive, wait_until
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from arena.errors import BadSetting
+from arena.supervisor import Child, run
+
+here = Path(sys.argv[1])
+
+def child(ready_file=None, **fields):
+    ready = (here / ready_file).exists if ready_file else None
+    return Child(ready=ready, **fields)
+
+try:
+    sys.exit(run(
+        [child(**fields) for fields in json.loads(sys.argv[2])],
+        lock=here / "arena.lock",
+        banner=lambda: print("the banner", flush=True),
+        out=sys.stdout,
+    ))
+except BadSetting as error:
+    sys.exit(str(error))
+"""
+
+SLEEPER = "import time; print('hello'); time.sleep(600)"
+"""A child that says one line and stays."""
+
+
+class Supervised:
+    """A supervisor in a process of its own, its output, and the ids of its children."""
+
+    def __init__(self, folder: Path, children: list[dict[str, Any]], **options: Any) -> None:
+        self.log = folder / f"log-{time.monotonic_ns()}"
+        self._out = self.log.open("wb")
+        command = [sys.executable, "-c", SCRIPT, str(folder), json.dumps(children)]
+        defaults: dict[str, Any] = {"stdout": self._out, "stderr": subprocess.STDOUT}
+        self.process = subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": str(ROOT)}, **{**defaults, **options}
+        )
+
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def wait_for(self, text: str, times: int = 1) -> None:
+        wait_until(lambda: self.text().count(text) >= times, what=f"{text!r} in:\n{self.text()}")
+
+    def children(self) -> list[int]:
+        return descendants(self.process.pid)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
+        self._out.close()
+
+
+Start = Callable[..., Supervised]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    begun: list[Supervised] = []
+
+    def begin(*children: dict[str, Any], **options: Any) -> Supervised:
+        begun.append(Supervised(tmp_path, list(children), **options))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.close()
+
+
+def python(name: str, code: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "argv": [sys.executable, "-c", code], **fields}
+
+
+def test_each_line_of_a_child_follows_its_name(start: Start) -> None:
+    code = "import sys; print('out'); print('err', file=sys.stderr); print('no end', end='')"
+    supervised = start(python("talker", code), python("web", SLEEPER))
+    supervised.wait_for("talker | no end")
+    supervised.wait_for("web    | hello")
+    assert "talker | out\n" in supervised.text()
+    assert "talker | err\n" in supervised.text()
+    assert "\x1b[" not in supervised.text(), "colour is for terminals"
+
+
+def test_names_are_coloured_on_a_terminal(start: Start) -> None:
+    controller, terminal = pty.openpty()
+    supervised = start(python("web", SLEEPER), stdout=terminal)
+    os.close(terminal)
+    seen = b""
+    while b"hello" not in seen:
+        seen += os.read(controller, 4096)
+    assert re.search(rb"\x1b\[\d+mweb   \|\x1b\[0m hello", seen)
+    supervised.close()
+    os.close(controller)
+
+
+def test_a_killed_child_is_started_again_while_the_others_keep_running(start: Start) -> None:
+    supervised = start(python("one", SLEEPER), python("two", SLEEPER))
+    supervised.wait_for("hello", times=2)
+    first, second = supervised.children()
+    os.kill(first, signal.SIGKILL)
+    supervised.wait_for("hello", times=3)
+    assert "one was killed (SIGKILL); starts again in 0.2 s" in supervised.text()
+    assert is_alive(second)
+    assert first not in supervised.children()
+
+
+def test_a_child_that_keeps_dying_is_restarted_less_and_less_often(start: Start) -> None:
+    supervised = start(python("one", SLEEPER), python("crash", "raise SystemExit(7)"))
+    supervised.wait_for("starts again in 0.8 s")
+    waits = re.findall(r"crash ended \(exit status 7\); starts again in (.*) s", supervised.text())
+    assert waits == ["0.2", "0.4", "0.8"]
+
+
+def test_what_a_killed_child_had_started_does_not_outlive_it(start: Start) -> None:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    parent = python("parent", code)
+    parent["argv"].append(SLEEPER)
+    supervised = start(parent)
+    supervised.wait_for("hello")
+    child, grandchild = supervised.children()
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: not is_alive(grandchild), what="the grandchild to end")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_in_reverse_order_and_leaves_nothing(
+    start: Start, number: signal.Signals
+) -> None:
+    polite = (
+        "import signal, sys, time\n"
+        "def stop(*_): print('bye'); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, stop); print('hello'); time.sleep(600)"
+    )
+    supervised = start(*(python(name, polite) for name in ("redis", "web", "worker")))
+    supervised.wait_for("hello", times=3)
+    children = supervised.children()
+    supervised.process.send_signal(number)
+    assert supervised.process.wait(10) == 0
+    assert re.findall(r"(\w+) +\| bye", supervised.text()) == ["worker", "web", "redis"]
+    assert not any(map(is_alive, children))
+
+
+def test_a_child_that_does_not_listen_is_killed_at_a_second_signal(start: Start) -> None:
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLEEPER
+    supervised = start(python("deaf", deaf))
+    supervised.wait_for("hello")
+    [child] = supervised.children()
+    supervised.process.send_signal(signal.SIGINT)
+    supervised.wait_for("stopping")
+    assert is_alive(child)
+    supervised.process.send_signal(signal.SIGINT)
+    assert supervised.process.wait(4) == 0
+    assert not is_alive(child)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children for us")
+def test_a_killed_supervisor_takes_its_children_with_it(start: Start) -> None:
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + SLEEPER
+    supervised = start(python("one", SLEEPER), python("deaf", deaf))
+    supervised.wait_for("hello", times=2)
+    children = supervised.children()
+    assert len(children) == 2
+    supervised.process.kill()
+    supervised.process.wait()
+    wait_until(lambda: not any(map(is_alive, children)), what="the children to end")
+    again = start(python("one", SLEEPER))
+    again.wait_for("the banner")
+
+
+def test_a_second_start_on_the_same_data_is_refused_with_the_process_id(start: Start) -> None:
+    first = start(python("one", SLEEPER))
+    first.wait_for("the banner")
+    second = start(python("one", SLEEPER))
+    assert second.process.wait(10) == 1
+    assert f"an arena is already running (process {first.process.pid})" in second.text()
+    assert second.text().count("\n") == 1
+    assert first.process.poll() is None
+
+
+def test_the_next_child_waits_until_an_essential_one_is_ready(start: Start, tmp_path: Path) -> None:
+    supervised = start(
+        python("redis", SLEEPER, ready_file="ready"), python("web", "print('started'); input()")
+    )
+    supervised.wait_for("hello")
+    time.sleep(0.5)
+    assert "started" not in supervised.text()
+    assert "the banner" not in supervised.text()
+    (tmp_path / "ready").touch()
+    supervised.wait_for("the banner")
+    supervised.wait_for("started")
+
+
+def test_nobody_waits_for_a_child_that_is_not_essential(start: Start) -> None:
+    supervised = start(
+        python("model", "raise SystemExit(2)", ready_file="never", essential=False),
+        python("web", SLEEPER),
+    )
+    supervised.wait_for("the banner")
+    supervised.wait_for("model ended (exit status 2); starts again", times=3)
+    assert supervised.process.poll() is None
+
+
+def test_the_start_is_given_up_when_an_essential_child_keeps_dying(start: Start) -> None:
+    supervised = start(
+        python("redis", SLEEPER), python("web", "raise SystemExit(3)", ready_file="never")
+    )
+    assert supervised.process.wait(20) == 1
+    assert "web ended (exit status 3); given up after 4 attempts" in supervised.text()
+    assert "the banner" not in supervised.text()
+
+
+def test_the_start_is_given_up_at_once_when_the_settings_cannot_work(start: Start) -> None:
+    supervised = start(python("web", "raise SystemExit(2)", ready_file="never"))
+    assert supervised.process.wait(10) == 1
+    assert "web cannot run with these settings" in supervised.text()
+    assert "starts again" not in supervised.text()
+
+
+def test_a_program_that_is_not_there_is_one_clear_line(start: Start) -> None:
+    supervised = start({"name": "web", "argv": ["/no/such/program"], "ready_file": "never"})
+    assert supervised.process.wait(20) == 1
+    assert "web cannot start: [Errno 2] No such file or directory" in supervised.text()
+    assert "Traceback" not in supervised.text()
+
+
+def test_all_stops_when_nobody_reads_the_output_any_more(start: Start) -> None:
+    chatty = "import time\nwhile True: print('x'); time.sleep(0.05)"
+    supervised = start(python("chatty", chatty), stdout=subprocess.PIPE)
+    assert supervised.process.stdout is not None
+    supervised.process.stdout.readline()
+    [child] = supervised.children()
+    supervised.process.stdout.close()
+    supervised.process.wait(10)
+    assert not is_alive(child)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where the data folder should be")
+    with pytest.raises(BadSetting, match="where this user cannot write"):
+        run([], lock=tmp_path / "data" / "arena.lock", banner=lambda: None, out=io.StringIO())
+
+
+def test_preparation_happens_under_the_lock(tmp_path: Path) -> None:
+    lock, holders = tmp_path / "arena.lock", []
+
+    def prepare() -> None:
+        holders.append(lock.read_text().strip())
+        raise KeyboardInterrupt  # Ctrl-C in the middle of it
+
+    child = Child("never", ["/no/such/program"])
+    assert run([child], lock=lock, banner=lambda: None, out=io.StringIO(), prepare=prepare) == 0
+    assert holders == [str(os.getpid())]
+    assert lock.read_text() == ""
+
+
+def test_a_port_in_use_is_refused_naming_it_and_a_free_one_is_not() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(BadSetting, match=f"PORT {port} is already in use"):
+            check_port("127.0.0.1", port)
+        with pytest.raises(BadSetting, match=f"PORT {port} is already in use"):
+            check_port("0.0.0.0", port)  # noqa: S104 - it must notice listeners of one address
+    check_port("127.0.0.1", free_port())
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+def test_an_address_that_is_not_ours_is_refused_naming_the_setting(host: str) -> None:
+    with pytest.raises(BadSetting, match=f"ARENA_HOST is '{host}'"):
+        check_port(host, free_port())
+
+
+def test_gunicorn_accepts_the_web_command(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"ARENA_HOST": "::1", "PORT": "8123"})
+    command = web_command(settings)
+    application = "arena.app:wsgi()"
+    assert "[::1]:8123" in command
+    (tmp_path / "stand_in.py").write_text("def wsgi(): return lambda environ, start: []")
+    command[command.index(application)] = "stand_in:wsgi()"
+    checked = subprocess.run(
+        [*command, "--print-config"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "gthread" in checked.stdout
