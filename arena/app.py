@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 
 from flask import Flask
 
+from arena import logs
 from arena.battles import Battles, Limits
 from arena.boards import Boards
 from arena.campaigns import Campaigns
@@ -63,5 +63,5 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
 def wsgi() -> Flask:
     """What gunicorn calls in each worker process: `arena.app:wsgi()`."""
     settings = Settings.from_environment(os.environ)
-    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
+    logs.configure(settings.log_level)
     return create_app(settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 
 import click
 
-from arena import __version__, log, roster, supervisor
+from arena import __version__, log, logs, roster, supervisor
 from arena.boards import METHODS, OVERALL, Boards
 from arena.campaigns import DEFAULT, Campaigns
 from arena.clock import now
@@ -50,11 +49,6 @@ def _settings(**overrides: Any) -> Settings:
     return replace(settings, **given)
 
 
-def _log_to_stderr(settings: Settings) -> None:
-    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
 @contextmanager
 def _opened(settings: Settings) -> Iterator[SqlStore]:
     store = open_store(settings.database_url)
@@ -79,7 +73,7 @@ def main() -> None:
 def up(port: int | None, demo: bool) -> None:
     """Everything on this machine: Redis, web, runner, worker, demo endpoints."""
     settings = _settings(port=port)
-    _log_to_stderr(settings)
+    logs.configure(settings.log_level)
     supervisor.check_port(settings.host, settings.port)
     entries, notices = demo_entries() if demo else ([], [])
     for notice in notices:
@@ -176,7 +170,7 @@ def runner() -> None:
     from arena.runner import Runner  # noqa: PLC0415  other commands start without it
 
     settings = _settings()
-    _log_to_stderr(settings)
+    logs.configure(settings.log_level)
     with _opened(settings) as store:
         live = RedisLive(connect(redis_url(settings)), ttl=settings.live_ttl_seconds)
         Runner(
@@ -198,7 +192,7 @@ def worker() -> None:
     from arena.worker import Worker  # noqa: PLC0415  it loads numpy and scipy
 
     settings = _settings()
-    _log_to_stderr(settings)
+    logs.configure(settings.log_level)
     with _opened(settings) as store:
         live = RedisLive(connect(redis_url(settings)), ttl=settings.live_ttl_seconds)
         Worker(store, live, poll=settings.poll_seconds, lease_seconds=settings.lease_seconds).run(

@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -33,33 +34,42 @@ LONGEST_SOCKET_PATH = 103
 
 
 class RedisServer(NamedTuple):
-    """How to start the embedded server, and the address its clients use."""
+    """How to start the embedded server, the address its clients use, and what it writes to."""
 
     argv: list[str]
     url: str
+    log: Path
 
     @property
     def socket(self) -> Path:
         return Path(unquote(self.url.removeprefix("unix://")))
 
 
+def redis_url(settings: Settings) -> str:
+    """Where clients find Redis: `REDIS_URL`, else the embedded server of this data folder.
+
+    Raises `BadSetting` when the folder of the embedded server's socket cannot be used.
+    """
+    if settings.redis_url is not None:
+        return settings.redis_url
+    return f"unix://{quote(str(_socket_path(_folder(settings))))}"
+
+
 def redis_command(settings: Settings) -> RedisServer | None:
-    """The embedded server of this data folder, its folders made; None when `REDIS_URL` is set.
+    """The embedded server of this data folder, its folder made; None when `REDIS_URL` is set.
 
     Raises `BadSetting` when no server can be found or a folder cannot be made.
     """
     if settings.redis_url is not None:
         return None
     binary = _find_binary()
-    folder = settings.data / "redis"
-    try:
+    folder = _folder(settings)
+    with _readably():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = _socket_path(folder)
-    except OSError as error:
-        raise BadSetting(f"ARENA_DATA: Redis cannot use {folder}: {error.strerror}.") from error
+    url, log = redis_url(settings), folder / "redis.log"
     options = {
         "port": "0",
-        "unixsocket": str(path),
+        "unixsocket": unquote(url.removeprefix("unix://")),
         "unixsocketperm": "700",
         "dir": str(folder),
         "appendonly": "yes",
@@ -69,18 +79,12 @@ def redis_command(settings: Settings) -> RedisServer | None:
         "save": "",
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",
+        # not the terminal: it warns about the kernel at every start, at length
+        "logfile": str(log),
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
     # a LANG that the machine does not know would stop the server
-    return RedisServer(
-        ["/usr/bin/env", "LC_ALL=C", str(binary), *flags], f"unix://{quote(str(path))}"
-    )
-
-
-def redis_url(settings: Settings) -> str:
-    """Where this arena's Redis is: the one given, else the embedded one of the data folder."""
-    server = redis_command(settings)
-    return server.url if server is not None else str(settings.redis_url)
+    return RedisServer(["/usr/bin/env", "LC_ALL=C", str(binary), *flags], url, log)
 
 
 def is_ready(path: Path) -> bool:
@@ -111,6 +115,21 @@ def stop_leftover(path: Path, *, patience: float = 5.0) -> bool:
         f"ARENA_DATA: a Redis of an earlier run still answers on {path} and does not stop; "
         "end that process first."
     )
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.data / "redis"
+
+
+@contextmanager
+def _readably() -> Iterator[None]:
+    """Say in one line that a folder cannot be made or entered."""
+    try:
+        yield
+    except OSError as error:
+        raise BadSetting(
+            f"ARENA_DATA: Redis cannot use {error.filename}: {error.strerror}."
+        ) from error
 
 
 def _find_binary() -> Path:
@@ -155,8 +174,9 @@ def _socket_path(folder: Path) -> Path:
         return path
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     private = Path(tempfile.gettempdir()) / f"arena-{os.getuid()}-{digest}"
-    private.mkdir(mode=0o700, exist_ok=True)
-    found = private.lstat()
+    with _readably():
+        private.mkdir(mode=0o700, exist_ok=True)
+        found = private.lstat()
     mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
     if not mine or stat.S_IMODE(found.st_mode) & 0o077:
         raise BadSetting(

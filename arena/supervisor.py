@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from itertools import cycle, repeat
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
@@ -50,6 +52,7 @@ class Child:
     The children after an `essential` one start once its `ready` says so (at once without one),
     and the start is given up when it cannot be brought up; nobody waits for the others.
     `prepare` is called before every start; what it returns is shown.
+    `log` is the file it writes to, if not its output.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Child:
     ready: Callable[[], bool] | None = None
     essential: bool = True
     prepare: Callable[[], str | None] | None = None
+    log: Path | None = None
 
 
 def run(
@@ -96,7 +100,25 @@ def redis_child(server: RedisServer) -> Child:
             if stop_leftover(server.socket)
             else None
         ),
+        log=server.log,
     )
+
+
+def web_child(settings: Settings, env: Mapping[str, str]) -> Child:
+    """The web part; it is ready when it answers `GET /healthz`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+
+    def ready() -> bool:
+        connection = HTTPConnection(host, settings.port, timeout=2)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    return Child("web", web_command(settings), env, ready=ready)
 
 
 def web_command(settings: Settings) -> list[str]:
@@ -358,7 +380,8 @@ class _Supervisor:
                 name = slot.child.name
                 if status == USAGE_ERROR and slot.child.essential and not self._announced:
                     raise _GiveUp(f"{name} cannot run with these settings")
-                self._plan_restart(slot, f"{name} {_how_it_ended(status)}")
+                log = f", see {slot.child.log}" if slot.child.log else ""
+                self._plan_restart(slot, f"{name} {_how_it_ended(status)}{log}")
 
     def _plan_restart(self, slot: _Slot, what: str) -> None:
         if not slot.was_ready and slot.attempts >= START_ATTEMPTS:

@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 
 from arena import __version__
+from arena.endpoints.openai_reply import Reply, error_message
 from arena.endpoints.sse import Event, EventDecoder
-from arena.endpoints.text import TextCleaner, quote
+from arena.endpoints.text import quote
 from arena.endpoints.transport import WireTransport
 from arena.endpoints.wire import READ_EVERY, Wire
 from arena.errors import (
@@ -27,15 +28,6 @@ from arena.errors import (
     EndpointUnreachable,
 )
 from arena.interfaces import Deadlines, Finished, Message, ModelEntry
-
-FINISH_REASONS = {
-    "stop": "stop",
-    "length": "length",
-    "content_filter": "content_filter",
-    "eos": "stop",  # Together: together-python, types/common.py, FinishReason
-    "model_length": "length",  # Mistral: OpenAPI document, ChatCompletionChoice.finish_reason
-}
-"""Every ending we know, as the API's own three. `tool_calls` is none: we offer no tools."""
 
 RESERVED_PARAMETERS = frozenset({"model", "messages", "stream"})
 
@@ -112,7 +104,7 @@ class ChatAnswer:
         self._wire.cancel()
 
     def __iter__(self) -> Iterator[str | Finished]:
-        reply = _Reply(self._key)
+        reply = Reply(self._key)
         blank = True
         with closing(self._texts(reply)) as texts:
             for text in texts:
@@ -130,7 +122,7 @@ class ChatAnswer:
             raise EndpointEmpty("The answer has no text.")
         yield Finished(reply.finish, reply.tokens)
 
-    def _texts(self, reply: _Reply) -> Generator[str, None, None]:
+    def _texts(self, reply: Reply) -> Generator[str, None, None]:
         begun = False
         with httpx.Client(transport=WireTransport(self._wire), trust_env=False) as client:
             response = client.send(self._request, stream=True)
@@ -142,7 +134,7 @@ class ChatAnswer:
                     self._wire.begun()
                 yield text
 
-    def _streamed(self, response: httpx.Response, reply: _Reply) -> Iterator[str]:
+    def _streamed(self, response: httpx.Response, reply: Reply) -> Iterator[str]:
         decoder = EventDecoder()
         ending = False
         try:
@@ -158,7 +150,7 @@ class ChatAnswer:
             if reply.finish is None:
                 raise
 
-    def _whole(self, response: httpx.Response, reply: _Reply) -> Iterator[str]:
+    def _whole(self, response: httpx.Response, reply: Reply) -> Iterator[str]:
         """The answer of a server that does not stream."""
         body = _read(response, _MAX_BODY_BYTES)
         if len(body) > _MAX_BODY_BYTES:
@@ -169,9 +161,11 @@ class ChatAnswer:
         """Raise the error that a response other than a readable 200 means."""
         status = response.status_code
         if status == httpx.codes.OK:
-            problem = _unreadable(response)
-            if problem:
-                raise EndpointRefused(f"The endpoint answered with {problem}.")
+            if _media_type(response) not in (_JSON, _EVENT_STREAM):
+                said = quote(_header(response, "content-type"), self._key)
+                raise EndpointRefused(f"The endpoint answered with content type '{said}'.")
+            if _is_encoded(response):
+                raise EndpointRefused("The endpoint answered with a compressed body.")
             return
         said = quote(self._error_text(response), self._key)
         detail = f"The endpoint answered {status}" + (f": {said}" if said else ".")
@@ -188,115 +182,9 @@ class ChatAnswer:
         except EndpointError:  # the status says enough
             return ""
         try:
-            return _error_message(json.loads(text)) or text
+            return error_message(json.loads(text)) or text
         except (ValueError, RecursionError):
             return text
-
-
-class _Reply:
-    """What the events of one answer have said so far."""
-
-    def __init__(self, key: str | None) -> None:
-        self.finish: str | None = None
-        self.tokens: int | None = None
-        self.complete = False
-        self._key = key
-        self._cleaner = TextCleaner()
-
-    def take(self, events: Sequence[Event], part: str = "delta") -> str:
-        """The text that these events add. Raises `EndpointBroken` for what is no answer."""
-        texts = []
-        for event in events:
-            if event.data == "[DONE]":
-                self.complete = True
-                break
-            if self.finish is None:
-                texts.append(self._chunk(event, part))
-            else:
-                self._late(event)
-        text = self._cleaner.clean("".join(texts))
-        return text if self.finish is None else text + self._cleaner.end()
-
-    def _chunk(self, event: Event, part: str) -> str:
-        chunk = self._parse(event)
-        self._count(chunk)
-        choice = _first_choice(chunk)
-        finish = choice.get("finish_reason")
-        if finish:
-            if finish not in FINISH_REASONS:
-                raise EndpointBroken(
-                    f"The answer ended with '{quote(str(finish), self._key)}', which is no known "
-                    "finish_reason."
-                )
-            self.finish = FINISH_REASONS[finish]
-        return _content(_object(choice.get(part) or {}, part))
-
-    def _parse(self, event: Event) -> dict[str, Any]:
-        try:
-            chunk = json.loads(event.data)
-        except (ValueError, RecursionError):
-            chunk = None
-        said = _error_message(chunk)
-        if said is not None or event.event == "error":
-            said = quote(said or event.data, self._key)
-            raise EndpointBroken(f"The endpoint reported an error: {said}")
-        if chunk is None:
-            said = quote(event.data, self._key)
-            raise EndpointBroken(f"The endpoint sent malformed JSON: {said}")
-        return _object(chunk, "chunk")
-
-    def _late(self, event: Event) -> None:
-        """After the end only the token count is of interest, and nothing can be wrong any more."""
-        try:
-            self._count(_object(json.loads(event.data), "chunk"))
-        except (ValueError, RecursionError, EndpointBroken):
-            return
-
-    def _count(self, chunk: dict[str, Any]) -> None:
-        usage = chunk.get("usage")
-        tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        if type(tokens) is int and tokens >= 0:
-            self.tokens = tokens
-
-
-def _object(value: Any, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise EndpointBroken(f"The endpoint sent a {what} that is not a JSON object.")
-    return value
-
-
-def _first_choice(chunk: dict[str, Any]) -> dict[str, Any]:
-    """The first answer's part of a chunk; empty where a chunk carries something else."""
-    choices = chunk.get("choices") or []
-    if not isinstance(choices, list):
-        raise EndpointBroken("The endpoint sent choices that are not a list.")
-    for choice in choices:
-        if not _object(choice, "choice").get("index"):
-            return _object(choice, "choice")
-    return {}
-
-
-def _content(message: dict[str, Any]) -> str:
-    content = message.get("content")
-    if content is None or isinstance(content, str):
-        return content or ""
-    if not isinstance(content, list):
-        raise EndpointBroken("The endpoint sent content that is neither text nor parts.")
-    # Parts of other types (a model's thinking, say) are not the answer.
-    texts = [_object(part, "part").get("text") for part in content if part.get("type") == "text"]
-    return "".join(text for text in texts if isinstance(text, str))
-
-
-def _error_message(payload: Any) -> str | None:
-    """What a JSON error says; None when the payload reports no error.
-
-    Known shapes: `{"error": {"message": …}}`, `{"error": "…"}`.
-    """
-    error = payload.get("error") if isinstance(payload, dict) else None
-    if not error:
-        return None
-    message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) else json.dumps(error)
 
 
 def _check_parameters(entry: ModelEntry) -> None:
@@ -329,19 +217,15 @@ def _key(entry: ModelEntry) -> str | None:
 
 
 def _media_type(response: httpx.Response) -> str:
-    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return _header(response, "content-type").partition(";")[0].strip().lower()
 
 
 def _is_encoded(response: httpx.Response) -> bool:
-    return response.headers.get("content-encoding", "identity").strip().lower() != "identity"
+    return _header(response, "content-encoding").lower() not in ("", "identity")
 
 
-def _unreadable(response: httpx.Response) -> str | None:
-    """What makes a 200 response no answer, or None."""
-    media_type = _media_type(response)
-    if media_type not in (_JSON, _EVENT_STREAM):
-        return f"content type '{quote(media_type, None)}'"
-    return "a compressed body" if _is_encoded(response) else None
+def _header(response: httpx.Response, name: str) -> str:
+    return str(response.headers.get(name, "")).strip()
 
 
 def _read(response: httpx.Response, limit: int) -> bytes:
@@ -355,8 +239,8 @@ def _read(response: httpx.Response, limit: int) -> bytes:
 
 
 def _retry_after(response: httpx.Response, now: float) -> float | None:
-    """Seconds of `Retry-After` (RFC 9110 §10.2.3: seconds or a date), capped; None if unreadable."""
-    value = response.headers.get("retry-after", "")
+    """The `Retry-After` in seconds (RFC 9110 §10.2.3), capped; None when there is no such."""
+    value = _header(response, "retry-after")
     try:
         seconds = float(value)
     except ValueError:

@@ -70,8 +70,8 @@ class WireTransport(httpx.BaseTransport):
                     http.receive_data(data)
         except (OSError, h11.RemoteProtocolError) as error:
             if silent:
-                raise EndpointUnreachable("The endpoint hung up without an answer.") from error
-            raise _broken(error) from error
+                raise EndpointUnreachable("The endpoint hung up without an answer.") from None
+            raise _broken(error) from None
 
 
 class _Body(httpx.SyncByteStream):
@@ -90,7 +90,7 @@ class _Body(httpx.SyncByteStream):
             except h11.RemoteProtocolError as error:
                 # What came before it is delivered first, however the bytes were split.
                 yield b"".join(pieces)
-                raise _broken(error) from error
+                raise _broken(error) from None
             if pieces:
                 yield b"".join(pieces)
             if not ended:
@@ -114,7 +114,7 @@ class _Body(httpx.SyncByteStream):
         try:
             self._http.receive_data(self._wire.receive())
         except OSError as error:
-            raise _broken(error) from error
+            raise _broken(error) from None
 
 
 def _encode(http: h11.Connection, request: httpx.Request) -> bytes:
@@ -126,4 +126,7 @@ def _encode(http: h11.Connection, request: httpx.Request) -> bytes:
 
 
 def _broken(error: Exception) -> EndpointBroken:
-    return EndpointBroken(f"The endpoint broke off or broke the HTTP protocol: {error}.")
+    # The protocol engine's words are left out: they quote what the peer sent, our key perhaps.
+    if isinstance(error, OSError):
+        return EndpointBroken(f"The connection to the endpoint broke: {error.strerror or error}.")
+    return EndpointBroken("The endpoint broke off, or broke the HTTP protocol.")

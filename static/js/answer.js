@@ -8,7 +8,7 @@ const waiting = new Set();
 /** Load the markdown renderer; answers that are shown already are rendered again. */
 export async function loadRenderer() {
   if (renderer) return;
-  renderer = await import("./markdown.js");
+  renderer = await import("./markdown.js").catch(() => null); // plain text until the next try
   for (const answer of waiting) answer.refresh();
 }
 

@@ -62,7 +62,7 @@ export class Ballot {
     if (index >= 0) {
       event.preventDefault();
       this.#radios[index].checked = true;
-      this.#radios[index].focus();
+      this.#radios[index].focus({ preventScroll: true });
       this.#update();
     } else if (event.key === "Enter" && !event.target.closest("a, button, summary")) {
       event.preventDefault();

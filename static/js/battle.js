@@ -123,7 +123,13 @@ function listen() {
       turn.complete(data);
       showReady();
     },
-    void: () => reload(), // the projection says what is left to vote on
+    void() {
+      // A failed follow-up leaves the turns before it to vote on.
+      turn.fail();
+      battle.turns.at(-1).state = "void";
+      battle.state = number > 1 ? "ready" : "void";
+      (number > 1 ? showReady : showVoid)();
+    },
     lost() {
       root.classList.add("offline");
       $("vote-hint").textContent = t("vote.reconnecting");
@@ -153,6 +159,7 @@ function showReady() {
 
 function showVoid() {
   enter("void", { announce: t("void.title") });
+  root.querySelector("[data-again=redraw]").focus({ preventScroll: true });
 }
 
 function showSkipped() {

@@ -64,7 +64,8 @@ async function refresh() {
   showChanges(before);
   if (performance.now() - lastAnnounced > ANNOUNCE_EVERY_MS) {
     lastAnnounced = performance.now();
-    announcement.textContent = t("board.updated", { time: new Date().toLocaleTimeString() });
+    const time = new Date().toLocaleTimeString(document.documentElement.lang);
+    announcement.textContent = t("board.updated", { time });
   }
 }
 

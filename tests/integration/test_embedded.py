@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from arena import embedded
-from arena.embedded import RedisServer, is_ready, redis_command, stop_leftover
+from arena.embedded import RedisServer, is_ready, redis_command, redis_url, stop_leftover
 from arena.errors import BadSetting
 from arena.settings import Settings
 from tests.services import wait_until
@@ -66,7 +66,13 @@ def test_a_given_redis_means_that_none_is_embedded(data: Path) -> None:
         {"ARENA_DATA": str(data), "REDIS_URL": "redis://elsewhere:6379/0"}
     )
     assert redis_command(settings) is None
+    assert redis_url(settings) == "redis://elsewhere:6379/0"
     assert list(data.iterdir()) == []
+
+
+def test_clients_find_the_embedded_server_without_being_told(data: Path) -> None:
+    server = server_for(data)
+    assert redis_url(Settings.from_environment({"ARENA_DATA": str(data)})) == server.url
 
 
 def test_a_server_on_the_path_is_taken_when_it_is_new_enough(

@@ -165,7 +165,7 @@ def test_one_that_won_everything_leaves_all_others_where_they_were(votes):
     points[:10, :10] = ring(10)
     points[10, 3] = votes
     found = fit(points)
-    assert np.array_equal(found.theta[:10], fit(points[:10, :10]).theta)
+    assert np.abs(found.theta[:10] - fit(points[:10, :10]).theta).max() < 1e-12
     lead = np.log((votes + 0.5) / 0.5)  # one virtual tie
     assert found.theta[10] == pytest.approx(found.theta[3] + lead, abs=1e-9)
 

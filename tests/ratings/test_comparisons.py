@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratings.comparisons import Outcome, PairCounts
@@ -47,6 +47,7 @@ def test_grades_are_told_from_each_models_own_view():
 
 
 @given(st.lists(VOTE), st.lists(VOTE))
+@settings(deadline=None)
 def test_adding_in_parts_and_removing_again_equals_counting_once(kept, removed):
     counts = counted(MODELS, kept)
     expected = counts.counts.copy()

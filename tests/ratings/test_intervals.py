@@ -49,7 +49,7 @@ def test_a_new_model_beside_a_large_log_is_covered_as_often_as_the_level_says():
     assert 0.93 <= covered[10] <= 0.97
 
 
-def test_ties_beside_wins_make_intervals_narrower_and_not_wrong():
+def test_models_with_many_ties_are_covered_as_often_as_the_level_says():
     theta = np.zeros(8)  # only among equals are ties as half wins a true model
     votes = np.triu(np.full((8, 8), 20.0), 1)
     assert 0.93 <= coverage(theta, votes, 800, 0.4).mean() <= 0.97
@@ -89,8 +89,8 @@ def test_the_closed_end_is_where_the_result_would_be_a_rare_chance():
 def test_an_undefeated_model_changes_no_interval_but_its_own():
     without = rated(counted(2, EVEN)).intervals
     beside = rated(counted(3, [*EVEN, *[(2, 0, WIN)] * 20])).intervals
-    assert np.array_equal(beside.lower[:2], without.lower)
-    assert np.array_equal(beside.upper[:2], without.upper)
+    assert np.abs(beside.lower[:2] - without.lower).max() < 1e-12
+    assert np.abs(beside.upper[:2] - without.upper).max() < 1e-12
 
 
 def test_a_second_undefeated_model_is_bounded_through_the_first():

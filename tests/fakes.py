@@ -1,0 +1,780 @@
+"""In-memory stand-ins that keep the promises of `arena.interfaces`, and examples to fill them.
+
+The store and the live buffer go through the same contract suites as the real ones. Each has
+`away`, which makes it fail as the real one does when its server cannot be reached.
+"""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from arena.battle import MOVES, Answer, Battle, BattleState, Frame, Turn, TurnState
+from arena.clock import now
+from arena.errors import Conflict, EndpointBroken, LeaseLost, LiveLost, Unavailable
+from arena.interfaces import (
+    Campaign,
+    Counted,
+    Deadlines,
+    Finished,
+    Lease,
+    LeaseSeen,
+    LiveFrame,
+    Message,
+    ModelEntry,
+    Outcome,
+    RosterRevision,
+    Snapshot,
+    StoredVote,
+    TurnEnded,
+)
+from arena.records import Content, LogRow, Record
+
+T = TypeVar("T")
+_OPEN = (BattleState.created, BattleState.running)
+
+
+# --- the store ----------------------------------------------------------------------------------
+
+
+class FakeDatabase:
+    """One lock for all tables. The next `away` transactions raise `Unavailable`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.away = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._lock:
+            if self.away:
+                self.away -= 1
+                raise Unavailable("The database is away.")
+            yield
+
+
+class FakeStore:
+    """`interfaces.Store` in memory."""
+
+    def __init__(self) -> None:
+        self.database = FakeDatabase()
+        self.campaigns = FakeCampaigns(self.database)
+        self.roster = FakeRoster(self.database)
+        self.leases = FakeLeases(self.database)
+        self.battles = FakeBattles(self.database)
+        self.votes = FakeVotes(self.database, self)
+        self.snapshots = FakeSnapshots(self.database, self.leases)
+
+    def ping(self) -> None:
+        with self.database.transaction():
+            pass
+
+
+@dataclass
+class _BattleRow:
+    battle: Battle
+    turns: list[Turn]
+    claimed_by: str | None = None
+    ended_at: str = ""
+    side: str | None = None
+    error: str | None = None
+
+    def is_free(self) -> bool:
+        return self.battle.state in _OPEN and self.claimed_by is None
+
+    def may_become(self, target: BattleState) -> bool:
+        return target in MOVES[self.battle.state]
+
+    def is_held(self, number: int, runner: str) -> bool:
+        at = self.battle.state, self.battle.turn, self.claimed_by
+        return at == (BattleState.running, number, runner)
+
+    def move(self, target: BattleState, **changes: Any) -> None:
+        self.battle = replace(self.battle, state=target, **changes)
+        if target in (BattleState.skipped, BattleState.void):
+            self.ended_at = now()
+
+    def end_turn(self, **changes: Any) -> None:
+        self.turns[-1] = replace(self.turns[-1], **changes)
+
+
+class FakeBattles:
+    def __init__(self, database: FakeDatabase) -> None:
+        self._db = database
+        self.rows: dict[str, _BattleRow] = {}
+        self.reports: list[tuple[str, str, str]] = []
+
+    def _all(self) -> list[_BattleRow]:
+        return sorted(self.rows.values(), key=lambda row: row.battle.created_at)
+
+    def add(self, battle: Battle, turn: Turn) -> None:
+        with self._db.transaction():
+            self.rows[battle.id] = _BattleRow(battle, [turn])
+
+    def get(self, battle_id: str) -> Battle | None:
+        with self._db.transaction():
+            row = self.rows.get(battle_id)
+            return None if row is None else row.battle
+
+    def turns(self, battle_id: str) -> list[Turn]:
+        with self._db.transaction():
+            return list(self.rows[battle_id].turns) if battle_id in self.rows else []
+
+    def turn(self, battle_id: str, number: int) -> Turn | None:
+        return next((turn for turn in self.turns(battle_id) if turn.number == number), None)
+
+    def of_voter(self, voter: str, limit: int) -> list[Battle]:
+        with self._db.transaction():
+            mine = [row.battle for row in self._all() if row.battle.voter == voter]
+            return mine[::-1][:limit]
+
+    def running(self, voter: str | None = None) -> int:
+        with self._db.transaction():
+            return sum(
+                row.battle.state in _OPEN and voter in (None, row.battle.voter)
+                for row in self._all()
+            )
+
+    def by_state(self) -> dict[str, int]:
+        with self._db.transaction():
+            return dict(Counter(str(row.battle.state) for row in self._all()))
+
+    def voids_by_model(self) -> dict[str, int]:
+        with self._db.transaction():
+            return dict(
+                Counter(
+                    row.battle.model_a if row.side == "a" else row.battle.model_b
+                    for row in self._all()
+                    if row.battle.state is BattleState.void and row.side is not None
+                )
+            )
+
+    def waiting(self) -> list[str]:
+        with self._db.transaction():
+            return [row.battle.id for row in self._all() if row.is_free()]
+
+    def claim(self, battle_id: str, runner: str) -> Battle | None:
+        with self._db.transaction():
+            row = self.rows.get(battle_id)
+            if row is None or not row.is_free():
+                return None
+            row.move(BattleState.running)
+            row.claimed_by = runner
+            return row.battle
+
+    def claimed_by_others(self, runner: str) -> dict[str, list[str]]:
+        claimed = defaultdict(list)
+        with self._db.transaction():
+            for row in self._all():
+                if row.battle.state is BattleState.running and row.claimed_by not in (None, runner):
+                    claimed[str(row.claimed_by)].append(row.battle.id)
+        return dict(claimed)
+
+    def finish_turn(
+        self,
+        battle_id: str,
+        number: int,
+        answers: tuple[Answer, Answer],
+        steps: Sequence[tuple[int, int]],
+        runner: str,
+    ) -> bool:
+        with self._db.transaction():
+            row = self.rows.get(battle_id)
+            if row is None or not row.is_held(number, runner):
+                return False
+            row.move(BattleState.ready, stop_requested=False)
+            row.claimed_by = None
+            row.end_turn(
+                state=TurnState.ready,
+                answer_a=answers[0],
+                answer_b=answers[1],
+                steps=tuple((a, b) for a, b in steps),
+            )
+            return True
+
+    def fail_turn(
+        self,
+        battle_id: str,
+        number: int,
+        *,
+        reason: str,
+        side: str | None,
+        error: str | None,
+        runner: str,
+    ) -> bool:
+        with self._db.transaction():
+            row = self.rows.get(battle_id)
+            if row is None or not row.is_held(number, runner):
+                return False
+            target = BattleState.void if number == 1 else BattleState.ready
+            row.move(target, stop_requested=False, void_reason=reason)
+            row.claimed_by, row.side, row.error = None, side, error
+            row.end_turn(state=TurnState.void)
+            return True
+
+    def add_turn(self, turn: Turn) -> bool:
+        with self._db.transaction():
+            row = self.rows.get(turn.battle_id)
+            if row is None or row.battle.state is not BattleState.ready:
+                return False
+            if row.battle.turn != turn.number - 1:
+                return False
+            row.move(BattleState.running, turn=turn.number, void_reason=None)
+            row.side = row.error = None
+            row.turns.append(turn)
+            return True
+
+    def skip(self, battle_id: str) -> bool:
+        with self._db.transaction():
+            row = self.rows.get(battle_id)
+            if row is None or not row.may_become(BattleState.skipped):
+                return False
+            row.move(BattleState.skipped)
+            return True
+
+    def request_stop(self, battle_id: str) -> bool:
+        with self._db.transaction():
+            row = self.rows.get(battle_id)
+            if row is None or row.battle.state not in _OPEN:
+                return False
+            row.battle = replace(row.battle, stop_requested=True)
+            return True
+
+    def interrupted(self, battle_ids: Iterable[str]) -> dict[str, str]:
+        with self._db.transaction():
+            found = [self.rows[name].battle for name in battle_ids if name in self.rows]
+        return {
+            battle.id: "stop" if battle.state is BattleState.running else "leave"
+            for battle in found
+            if battle.stop_requested or battle.state is not BattleState.running
+        }
+
+    def report(self, battle_id: str, voter: str, reason: str) -> None:
+        with self._db.transaction():
+            self.reports.append((battle_id, voter, reason))
+
+
+@dataclass
+class _RecordRow:
+    record: Record
+    hash: str
+    content: Content | None
+    seq: int | None = None
+    idempotency_key: str | None = None
+    request_digest: str = ""
+
+    def counted(self) -> Counted:
+        record = self.record
+        fields = {name: getattr(record, name) for name in Counted.__slots__ if name != "seq"}
+        return Counted(seq=self.seq or 0, **fields)
+
+
+class FakeVotes:
+    def __init__(self, database: FakeDatabase, store: FakeStore) -> None:
+        self._db = database
+        self._store = store
+        self._rows: list[_RecordRow] = []  # in commit order
+        self._pseudonyms: dict[tuple[str, str], str] = {}
+        self._imports: set[tuple[str, str]] = set()
+
+    def pseudonym(self, voter: str, campaign: str) -> str:
+        with self._db.transaction():
+            return self._pseudonyms.setdefault((voter, campaign), secrets.token_hex(16))
+
+    def add_vote(
+        self,
+        record: Record,
+        content: Content,
+        *,
+        turn: int,
+        idempotency_key: str | None,
+        request_digest: str,
+    ) -> bool:
+        with self._db.transaction():
+            row = self._store.battles.rows.get(record.battle_id or "")
+            if row is None or row.battle.turn != turn or not row.may_become(BattleState.voted):
+                return False
+            row.move(BattleState.voted)
+            leaf = record.leaf()
+            self._rows.append(
+                _RecordRow(record, leaf, content, None, idempotency_key, request_digest)
+            )
+            return True
+
+    def vote_of(self, battle_id: str) -> StoredVote | None:
+        with self._db.transaction():
+            for row in self._rows:
+                if row.record.battle_id == battle_id and row.record.type == "vote":
+                    return StoredVote(row.record, row.hash, row.idempotency_key, row.request_digest)
+        return None
+
+    def append(self, rows: Iterable[tuple[Record, Content | None]]) -> int:
+        with self._db.transaction():
+            fresh = [_RecordRow(record, record.leaf(), content) for record, content in rows]
+            self._rows += fresh
+            return len(fresh)
+
+    def import_file(
+        self, campaign: Campaign, digest: str, rows: Iterable[tuple[Record, Content | None]]
+    ) -> int:
+        with self._db.transaction():
+            if (campaign.id, digest) in self._imports:
+                raise Conflict("This file has been imported before.")
+            count = self.append(list(rows))
+            self._store.campaigns.add(campaign)
+            self._imports.add((campaign.id, digest))
+            return count
+
+    def seal(self, lease: Lease, limit: int) -> int:
+        with self._db.transaction():
+            self._store.leases.renew(lease)
+            last = self.position()
+            pending = [row for row in self._rows if row.seq is None][:limit]
+            for seq, row in enumerate(pending, last + 1):
+                row.seq = seq
+            return len(pending)
+
+    def position(self) -> int:
+        with self._db.transaction():
+            return max((row.seq or 0 for row in self._rows), default=0)
+
+    def unsealed(self) -> int:
+        with self._db.transaction():
+            return sum(row.seq is None for row in self._rows)
+
+    def _sealed_rows(self) -> list[_RecordRow]:
+        return sorted((row for row in self._rows if row.seq), key=lambda row: row.seq or 0)
+
+    def counted(self, after: int, limit: int) -> list[Counted]:
+        with self._db.transaction():
+            newer = [row.counted() for row in self._sealed_rows()]
+        return [row for row in newer if row.seq > after][:limit]
+
+    def counted_record(self, record_id: str) -> Counted | None:
+        with self._db.transaction():
+            return next((r.counted() for r in self._rows if r.record.id == record_id), None)
+
+    def voters(self, campaign: str) -> int:
+        with self._db.transaction():
+            votes = (row.record for row in self._rows if row.record.type == "vote")
+            return len({vote.voter for vote in votes if vote.campaign == campaign} - {None})
+
+    def sealed(self, after: int, until: int, limit: int, campaigns: Sequence[str]) -> list[LogRow]:
+        with self._db.transaction():
+            log = [row for row in self._sealed_rows() if (row.seq or 0) <= until]
+            page = [r for r in log if (r.seq or 0) > after and r.record.campaign in campaigns]
+            return [self._log_row(row, log) for row in page[:limit]]
+
+    def _log_row(self, row: _RecordRow, log: Sequence[_RecordRow]) -> LogRow:
+        said = [other.record for other in log if other.record.target == row.record.id]
+        exclusions = [record.reason for record in said if record.type == "exclusion"]
+        return LogRow(
+            seq=row.seq,
+            record=row.record,
+            hash=row.hash,
+            content=row.content,
+            flags=tuple(record.reason or "" for record in said if record.type == "flag"),
+            excluded_reason=exclusions[-1] if exclusions else None,
+        )
+
+    def outcomes(self, campaigns: Sequence[str]) -> Iterator[Outcome]:
+        kinds = {BattleState.skipped: "skip", BattleState.void: "void"}
+        with self._db.transaction():
+            ended = [
+                Outcome(r.battle, kinds[r.battle.state], r.ended_at, r.side, r.error)
+                for r in self._store.battles.rows.values()
+                if r.battle.state in kinds and r.battle.campaign in campaigns
+            ]
+        yield from sorted(ended, key=lambda outcome: (outcome.timestamp, outcome.battle.id))
+
+
+class FakeCampaigns:
+    def __init__(self, database: FakeDatabase) -> None:
+        self._db = database
+        self._rows: dict[str, Campaign] = {}
+
+    def add(self, campaign: Campaign) -> bool:
+        with self._db.transaction():
+            return self._rows.setdefault(campaign.id, campaign) is campaign
+
+    def get(self, campaign_id: str) -> Campaign | None:
+        with self._db.transaction():
+            return self._rows.get(campaign_id)
+
+    def all(self) -> list[Campaign]:
+        with self._db.transaction():
+            return sorted(
+                self._rows.values(), key=lambda campaign: (campaign.position, campaign.id)
+            )
+
+
+class FakeRoster:
+    def __init__(self, database: FakeDatabase) -> None:
+        self._db = database
+        self._revisions: list[RosterRevision] = []
+
+    def current(self) -> RosterRevision:
+        with self._db.transaction():
+            return self._revisions[-1] if self._revisions else RosterRevision(0, "", ())
+
+    def replace(self, entries: Sequence[ModelEntry], at: str) -> RosterRevision:
+        with self._db.transaction():
+            before = self.current()
+            if before.entries != tuple(entries):
+                self._revisions.append(RosterRevision(before.revision + 1, at, tuple(entries)))
+            return self.current()
+
+    def history(self) -> list[RosterRevision]:
+        with self._db.transaction():
+            return list(self._revisions)
+
+
+class FakeLeases:
+    def __init__(self, database: FakeDatabase) -> None:
+        self._db = database
+        self._rows: dict[str, LeaseSeen] = {}
+
+    def look(self, name: str) -> LeaseSeen | None:
+        with self._db.transaction():
+            return self._rows.get(name)
+
+    def take(self, name: str, holder: str, seen: LeaseSeen | None) -> Lease | None:
+        with self._db.transaction():
+            there = self._rows.get(name)
+            if there != seen and not (there and seen and _same_beat(there, seen)):
+                return None
+            fence = seen.fence + 1 if seen else 1
+            self._rows[name] = LeaseSeen(holder, fence, 0)
+            return Lease(name, holder, fence)
+
+    def renew(self, lease: Lease) -> None:
+        with self._db.transaction():
+            there = self._rows.get(lease.name)
+            if there is None or (there.holder, there.fence) != (lease.holder, lease.fence):
+                raise LeaseLost("the lease has another holder now")
+            self._rows[lease.name] = replace(there, beat=there.beat + 1)
+
+    def release(self, lease: Lease) -> None:
+        with self._db.transaction():
+            there = self._rows.get(lease.name)
+            if there is not None and there.fence == lease.fence:
+                self._rows[lease.name] = replace(there, holder=None)
+
+    def forget(self, name: str) -> None:
+        with self._db.transaction():
+            self._rows.pop(name, None)
+
+
+def _same_beat(one: LeaseSeen, other: LeaseSeen) -> bool:
+    return (one.fence, one.beat) == (other.fence, other.beat)
+
+
+class FakeSnapshots:
+    def __init__(self, database: FakeDatabase, leases: FakeLeases) -> None:
+        self._db = database
+        self._leases = leases
+        self._rows: list[Snapshot] = []
+
+    def publish(self, lease: Lease, snapshot: Snapshot) -> None:
+        with self._db.transaction():
+            self._leases.renew(lease)
+            self._rows.append(snapshot)
+
+    def latest(self, campaign: str, category: str, method: str | None = None) -> Snapshot | None:
+        with self._db.transaction():
+            for row in reversed(self._rows):
+                if (row.campaign, row.category) == (campaign, category):
+                    if method in (None, row.method):
+                        return row
+        return None
+
+    def history(self, campaigns: Sequence[str], limit: int) -> list[dict[str, Any]]:
+        with self._db.transaction():
+            found = [
+                {"id": number, **asdict(row)}
+                for number, row in enumerate(self._rows, 1)
+                if row.campaign in campaigns
+            ]
+        for row in found:
+            del row["rows"], row["config"]
+        return found[::-1][:limit]
+
+
+# --- the live buffer ----------------------------------------------------------------------------
+
+
+class FakeSubscription(Generic[T]):
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[T] = queue.SimpleQueue()
+        self.put = self._queue.put
+
+    def get(self, timeout: float) -> T | None:
+        with suppress(queue.Empty):
+            return self._queue.get(timeout=timeout)
+        return None
+
+
+class FakeLive:
+    """`interfaces.LiveBuffer` in memory. While `away`, frames raise and hints are dropped."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.announced: list[dict[str, Any]] = []
+        self._lock = threading.RLock()
+        self._frames: dict[tuple[str, int], list[Frame]] = defaultdict(list)
+        self._followers: dict[tuple[str, int] | str, list[FakeSubscription[Any]]] = defaultdict(
+            list
+        )
+        self._runner_bell: queue.Queue[str] = queue.Queue()
+        self._worker_bell: queue.Queue[str] = queue.Queue(maxsize=1)
+
+    def lose_everything(self) -> None:
+        """What a Redis without its file has after a restart."""
+        with self._lock:
+            self._frames.clear()
+
+    def come_back(self) -> None:
+        """Reachable again: followers are told to look, because they may have missed something."""
+        with self._lock:
+            self.away = False
+            for topic in self._followers:
+                if topic != "boards":
+                    self._tell(topic, TurnEnded())
+
+    def _require(self) -> None:
+        if self.away:
+            raise LiveLost("Redis is away.")
+
+    def _tell(self, topic: tuple[str, int] | str, message: Any) -> None:
+        for follower in self._followers[topic]:
+            follower.put(message)
+
+    def push(self, frames: Sequence[LiveFrame]) -> set[str]:
+        with self._lock:
+            self._require()
+            lost = set()
+            for live in frames:
+                key = live.battle_id, live.turn
+                self._frames[key].append(live.frame)
+                if len(self._frames[key]) != live.number + 1:
+                    lost.add(live.battle_id)
+                self._tell(key, live)
+            return lost
+
+    def replace(self, battle_id: str, turn: int, frames: Sequence[Frame]) -> None:
+        with self._lock:
+            self._require()
+            self._frames[battle_id, turn] = list(frames)
+            self._tell((battle_id, turn), TurnEnded())
+
+    def ended(self, battle_id: str, turn: int) -> None:
+        with self._lock:
+            if not self.away:
+                self._tell((battle_id, turn), TurnEnded())
+
+    def frames(self, battle_id: str, turn: int, start: int) -> list[Frame]:
+        with self._lock:
+            self._require()
+            return self._frames[battle_id, turn][start:]
+
+    def follow(self, battle_id: str, turn: int) -> Any:
+        return self._listen((battle_id, turn))
+
+    @contextmanager
+    def _listen(self, topic: tuple[str, int] | str) -> Iterator[FakeSubscription[Any]]:
+        subscription: FakeSubscription[Any] = FakeSubscription()
+        with self._lock:
+            self._followers[topic].append(subscription)
+        try:
+            yield subscription
+        finally:
+            with self._lock:
+                self._followers[topic].remove(subscription)
+
+    def wake_runner(self, battle_id: str) -> None:
+        if not self.away:
+            self._runner_bell.put(battle_id)
+
+    def next_battle(self, timeout: float) -> str | None:
+        with suppress(queue.Empty):
+            return self._runner_bell.get(timeout=timeout)
+        return None
+
+    def wake_worker(self) -> None:
+        if not self.away:
+            with suppress(queue.Full):
+                self._worker_bell.put_nowait("1")
+
+    def wait_for_work(self, timeout: float) -> None:
+        with suppress(queue.Empty):
+            self._worker_bell.get(timeout=timeout)
+
+    def announce(self, snapshot: dict[str, Any]) -> None:
+        with self._lock:
+            if not self.away:
+                self.announced.append(snapshot)
+                self._tell("boards", snapshot)
+
+    def boards(self) -> Any:
+        return self._listen("boards")
+
+    def ping(self) -> None:
+        self._require()
+
+
+# --- endpoints ----------------------------------------------------------------------------------
+
+Script = Sequence[str | float | Finished | Exception | threading.Event]
+"""Text to yield, seconds to wait, an end, an error to raise, or an event to wait for."""
+
+
+class ScriptedEndpoint:
+    """Answers its first conversation by the first script and so on; the last one repeats."""
+
+    def __init__(self, *scripts: Script) -> None:
+        self._scripts = list(scripts)
+        self.asked: list[list[Message]] = []
+        self.streams: list[ScriptedStream] = []
+
+    def ask(self, messages: Sequence[Message], deadlines: Deadlines) -> ScriptedStream:
+        script = self._scripts[min(len(self.asked), len(self._scripts) - 1)]
+        self.asked.append(list(messages))
+        self.streams.append(ScriptedStream(script))
+        return self.streams[-1]
+
+
+class ScriptedStream:
+    """`interfaces.AnswerStream` by a script; `closed` once nothing more can come of it."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._cancelled = threading.Event()
+        self.closed = threading.Event()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def __iter__(self) -> Iterator[str | Finished]:
+        try:
+            for step in self._script:
+                yield from self._play(step)
+        finally:
+            self.closed.set()
+
+    def _play(self, step: str | float | Finished | Exception | threading.Event) -> Iterator[Any]:
+        match step:
+            case int() | float():
+                self._cancelled.wait(step)
+            case threading.Event():
+                self._wait_for(step)
+            case Exception():
+                raise step
+            case _:
+                yield step
+        if self._cancelled.is_set():
+            raise EndpointBroken("cancelled")
+
+    def _wait_for(self, event: threading.Event) -> None:
+        while not (event.is_set() or self._cancelled.is_set()):
+            time.sleep(0.002)
+
+
+def text_script(text: str, *, pieces: int = 4, seconds: float = 0.0, tokens: int = 7) -> Script:
+    """A whole answer in equal pieces with a pause before each."""
+    size = -(-len(text) // pieces)
+    script: list[str | float | Finished] = []
+    for start in range(0, len(text), size):
+        script += [seconds, text[start : start + size]]
+    return [*script, Finished("stop", tokens)]
+
+
+# --- examples -----------------------------------------------------------------------------------
+
+CAMPAIGN = Campaign(
+    id="online",
+    kind="online",
+    title="Open",
+    title_zh="公开",
+    description="d",
+    description_zh="述",
+    consent="c",
+    consent_zh="同意",
+    position=0,
+)
+
+MODELS = tuple(ModelEntry(f"m{i}", f"Model {i}", base_url="http://x", model="m") for i in range(4))
+
+ANSWERS = (
+    Answer("Alpha answers.", "stop", 4, 0.125, 1.5),
+    Answer("Beta has more to say.", "length", None, 0.25, 2.0),
+)
+STEPS = ((5, 5), (9, 9), (0, 7))
+
+
+def a_battle(battle_id: str = "b1", **changes: Any) -> Battle:
+    """A new battle of voter `ann` between `m0` and `m1`."""
+    battle = Battle(
+        id=battle_id,
+        campaign=CAMPAIGN.id,
+        voter="ann",
+        state=BattleState.created,
+        model_a="m0",
+        model_b="m1",
+        propensity=1 / 12,
+        sampling_rule="uniform",
+        roster_revision=1,
+        created_at=now(),
+    )
+    return replace(battle, **changes)
+
+
+def a_turn(battle_id: str = "b1", number: int = 1, prompt: str = "Why?") -> Turn:
+    """A running turn."""
+    return Turn(battle_id, number, prompt, TurnState.running)
+
+
+def a_vote(record_id: str, battle_id: str | None = None, **changes: Any) -> tuple[Record, Content]:
+    """A vote's record and content; `m0` was better than `m1`."""
+    content = changes.pop("content", None) or Content(salt="ab" * 32, comment="well said")
+    record = Record(
+        id=record_id,
+        type="vote",
+        campaign=CAMPAIGN.id,
+        timestamp="2026-01-02T03:04:05.678Z",
+        battle_id=battle_id,
+        model_a="m0",
+        model_b="m1",
+        grade=1,
+        winner="model_a",
+        both_bad=False,
+        voter="p1",
+        voter_kind="person",
+        content_digest=content.digest(),
+    )
+    return replace(record, **changes), content
+
+
+def a_remark(record_id: str, kind: str, target: str, reason: str) -> tuple[Record, None]:
+    """A `flag` or `exclusion` of another record."""
+    at = "2026-01-02T03:05:00.000Z"
+    return Record(record_id, kind, CAMPAIGN.id, at, target=target, reason=reason), None
+
+
+def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """Run all calls in threads that start at the same moment; their results in order."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], T]) -> T:
+        barrier.wait(10)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
