@@ -6,8 +6,9 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from arena import roster
@@ -48,26 +49,29 @@ class Boards:
             cached = self._cache.get(key)
         if cached is not None and time.monotonic() - cached[0] < _FRESH_SECONDS:
             return cached[1]
-        board = self._read(*key)
+        board = self._read(campaign, category, method)
         with self._lock:
             self._cache[key] = (time.monotonic(), board)
         return board
 
-    def _read(self, campaign: str, category: str, method: str) -> PublishedBoard:
-        snapshot = self._snapshots.latest(campaign, category, None if method == "auto" else method)
+    def _read(self, campaign: Campaign, category: str, method: str) -> PublishedBoard:
+        snapshot = self._snapshots.latest(
+            campaign.id, category, None if method == "auto" else method
+        )
         if snapshot is None:
             raise NotFound(
-                f"No board of campaign '{campaign}', category '{category}', method '{method}' "
+                f"No board of campaign '{campaign.id}', category '{category}', method '{method}' "
                 "has been published. /api/boards lists those that were."
             )
         history = self._roster.history()
-        candidates = roster.active(history[-1], campaign) if history else []
+        is_open = history and campaign.state == "open"
+        candidates = roster.active(history[-1], campaign.id) if is_open else []
         document = board_document(snapshot, roster.known(history), candidates)
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
         return PublishedBoard(document, body, hashlib.sha256(body).hexdigest()[:32])
 
 
-_UNRATED: dict[str, Any] = {
+UNRATED: dict[str, Any] = {
     **dict.fromkeys(
         ("rank", "rank_lower", "rank_upper", "rating", "rating_lower", "rating_upper"), None
     ),
@@ -78,27 +82,44 @@ _UNRATED: dict[str, Any] = {
 
 
 def board_document(
-    snapshot: Snapshot, models: dict[str, ModelEntry], candidates: Sequence[str]
+    snapshot: Snapshot, models: Mapping[str, ModelEntry], candidates: Sequence[str]
 ) -> dict[str, Any]:
-    """The object of `GET /api/board`.
-
-    The snapshot's rows with their models' names, then the `candidates` nobody has judged yet.
-    """
+    """The snapshot, how its models are called, and the `candidates` nobody has judged yet."""
     rated = {row["model"] for row in snapshot.rows}
-    unrated = [{"model": model, **_UNRATED} for model in candidates if model not in rated]
+    unrated = [{"model": model, **UNRATED} for model in candidates if model not in rated]
+    return document(
+        method=snapshot.method,
+        config=snapshot.config,
+        config_hash=snapshot.config_hash,
+        rows=[*snapshot.rows, *unrated],
+        models=models,
+        published=snapshot,
+    )
+
+
+def document(
+    *,
+    method: str,
+    config: dict[str, Any],
+    config_hash: str,
+    rows: Sequence[dict[str, Any]],
+    models: Mapping[str, ModelEntry] = MappingProxyType({}),
+    published: Snapshot | None = None,
+) -> dict[str, Any]:
+    """The object of `GET /api/board`; the facts of its publication are null where it had none."""
     return {
-        "log_position": snapshot.log_position,
-        "method": snapshot.method,
-        "config": snapshot.config,
-        "config_hash": snapshot.config_hash,
-        "published_at": snapshot.published_at,
-        "campaign": snapshot.campaign,
-        "category": snapshot.category,
-        "rows": [{**row, **_about(row["model"], models)} for row in [*snapshot.rows, *unrated]],
+        "log_position": published and published.log_position,
+        "method": method,
+        "config": config,
+        "config_hash": config_hash,
+        "published_at": published and published.published_at,
+        "campaign": published and published.campaign,
+        "category": published and published.category,
+        "rows": [{**row, **_about(row["model"], models)} for row in rows],
     }
 
 
-def _about(model: str, models: dict[str, ModelEntry]) -> dict[str, Any]:
+def _about(model: str, models: Mapping[str, ModelEntry]) -> dict[str, Any]:
     """How a model is called; of an imported one its id is all we know."""
     if model in models:
         return models[model].about()

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from arena import __version__, log, logs, roster, supervisor
+from arena import __version__, board_text, log, logs, roster, supervisor
 from arena.boards import METHODS, OVERALL, Boards
 from arena.campaigns import DEFAULT, Campaigns
 from arena.clock import now
@@ -74,12 +74,12 @@ def up(port: int | None, demo: bool) -> None:
     """Everything on this machine: Redis, web, runner, worker, demo endpoints."""
     settings = _settings(port=port)
     logs.configure(settings.log_level)
-    supervisor.check_port(settings.host, settings.port)
     entries, notices = demo_entries() if demo else ([], [])
     for notice in notices:
         click.echo(f"demo: {notice}")
 
     def prepare() -> None:
+        supervisor.check_port(settings.host, settings.port)
         _prepare(settings, demo=entries)
         if demo:
             _seed(settings)
@@ -120,7 +120,7 @@ def _children(settings: Settings, *, demo: bool) -> list[supervisor.Child]:
         *children,
         supervisor.Child("worker", [*python, "arena.cli", "worker"], env),
         supervisor.Child("runner", [*python, "arena.cli", "runner"], env),
-        supervisor.Child("web", supervisor.web_command(settings), env),
+        supervisor.web_child(settings, env),
     ]
 
 
@@ -292,12 +292,12 @@ def rate(file: Path, method: str, interval: str, anchor: Any, form: str) -> None
         board = leaderboard.rate_file(
             file, method=method, interval=interval, anchor=anchor, progress=progress
         )
+    document = leaderboard.board_json(board, file=str(file))
     if form == "json":
-        click.echo(json.dumps(leaderboard.board_json(board, file=str(file)), ensure_ascii=False))
-    elif form == "csv":
-        click.echo(leaderboard.board_csv(board), nl=False)
+        click.echo(json.dumps(document, ensure_ascii=False))
     else:
-        click.echo(leaderboard.board_table(board), nl=False)
+        show = board_text.to_csv if form == "csv" else board_text.to_table
+        click.echo(show(document), nl=False)
 
 
 @main.command()
@@ -305,12 +305,10 @@ def rate(file: Path, method: str, interval: str, anchor: Any, form: str) -> None
 @click.option("--category", default=OVERALL, show_default=True)
 def board(campaign: str, category: str) -> None:
     """The current board in the terminal."""
-    from arena import leaderboard  # noqa: PLC0415  it loads numpy and scipy
-
     with _opened(_settings()) as store:
         found = Campaigns(store.campaigns).get(campaign)
         published = Boards(store.snapshots, store.roster).get(found, category)
-    click.echo(leaderboard.document_table(published.document), nl=False)
+    click.echo(board_text.to_table(published.document), nl=False)
 
 
 # --- the log ------------------------------------------------------------------------------------

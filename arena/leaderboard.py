@@ -6,11 +6,8 @@ votes nor a warm start changes it.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import math
-import unicodedata
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -20,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import rfc8785
 
+from arena.boards import METHODS, document
 from arena.errors import InvalidField
 from arena.vote_file import Progress, read_votes
 from ratings import scale
@@ -30,10 +28,8 @@ from ratings.ranking import Ranks, rank
 
 LEVEL = 0.95
 
-METHODS = ("auto", "bt")
-INTERVALS = ("sandwich",)
-_METHODS_LATER = ("graded", "davidson", "rao-kupper", "elo")
-_INTERVALS_LATER = ("bootstrap",)
+INTERVALS = ("sandwich", "bootstrap")
+_AVAILABLE = {"method": ("auto", "bt"), "interval": ("sandwich",)}
 
 _OUTCOMES = {
     (2, "model_a"): Outcome.a_much_better,
@@ -59,19 +55,20 @@ def check_method(name: str) -> Literal["bt"]:
 
     Raises `InvalidField` for one that is unknown or not available yet.
     """
-    _check("method", name, METHODS, _METHODS_LATER)
+    _check("method", name, METHODS)
     return "bt"
 
 
 def check_interval(name: str) -> Literal["sandwich"]:
     """Raises `InvalidField` for an interval that is unknown or not available yet."""
-    _check("interval", name, INTERVALS, _INTERVALS_LATER)
+    _check("interval", name, INTERVALS)
     return "sandwich"
 
 
-def _check(field: str, name: str, available: tuple[str, ...], later: tuple[str, ...]) -> None:
+def _check(field: str, name: str, known: tuple[str, ...]) -> None:
+    available = _AVAILABLE[field]
     if name not in available:
-        problem = "is not available yet" if name in later else "is unknown"
+        problem = "is not available yet" if name in known else "is unknown"
         raise InvalidField(
             f"The {field} '{name}' {problem}; available: {', '.join(available)}.", field=field
         )
@@ -153,30 +150,30 @@ def _outcome(model_a: str, model_b: str, grade: int | None, winner: str) -> Outc
 class Row:
     """One model of a board. Ratings are on the Elo scale, a bound may be infinite.
 
-    Everything about its rating and rank is None for a model without votes. Ranks hold inside the
-    row's `component` (from 1, the largest): models of different components share no scale.
+    Ranks hold inside the row's `component` (from 1, the largest): models of different components
+    share no scale.
     `grades` counts the graded votes as the model sees them, from won much to lost much.
     """
 
     model: str
-    rank: int | None = None
-    rank_lower: int | None = None
-    rank_upper: int | None = None
-    rating: float | None = None
-    rating_lower: float | None = None
-    rating_upper: float | None = None
-    votes: int = 0
-    wins: int = 0
-    losses: int = 0
-    ties: int = 0
-    grades: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
-    component: int | None = None
+    rank: int
+    rank_lower: int
+    rank_upper: int
+    rating: float
+    rating_lower: float
+    rating_upper: float
+    votes: int
+    wins: int
+    losses: int
+    ties: int
+    grades: tuple[int, int, int, int, int]
+    component: int
 
     def to_json(self) -> dict[str, Any]:
         """The row as the contract has it: infinite bounds are null."""
         row = {name: getattr(self, name) for name in _ROW_FIELDS}
         for bound in ("rating_lower", "rating_upper"):
-            if row[bound] is not None and math.isinf(row[bound]):
+            if math.isinf(row[bound]):
                 row[bound] = None
         row["grades"] = list(self.grades)
         return row
@@ -206,14 +203,12 @@ def compute(
     method: str = "auto",
     interval: str = "sandwich",
     anchor: tuple[str, float] | None = None,
-    models: Iterable[str] = (),
     start: Mapping[str, float] | None = None,
 ) -> Board:
     """Rate all models of a tally.
 
-    `models` are listed without a rating, last, when they have no votes. `anchor` is a model and
-    the rating it is fixed at; without one each component has mean 1000. `start` is the `start` of
-    an earlier board: it saves steps and changes nothing beyond 1e-9 nats.
+    `anchor` is a model and the rating it is fixed at; without one each component has mean 1000.
+    `start` is the `start` of an earlier board: it saves steps and changes nothing beyond 1e-9 nats.
 
     Raises `InvalidField` for a method or an interval that is not available, and for an anchor
     that has no votes here.
@@ -231,11 +226,10 @@ def compute(
         ranks=rank(fitted, intervals, wins),
         zero=scale.zero_points(fitted.theta, fitted.connectivity, _anchor(names, anchor)),
     )
-    unrated = [Row(model) for model in sorted(set(models) - set(names))]
     return Board(
         method=config["method"],
         config=config,
-        rows=(*sorted(rated, key=_best_first), *unrated),
+        rows=tuple(sorted(rated, key=_best_first)),
         converged=fitted.converged,
         components=fitted.connectivity.n_components,
         start=dict(zip(names, fitted.theta.tolist(), strict=True)),
@@ -334,87 +328,19 @@ def _rows(
 
 
 def _best_first(row: Row) -> tuple[float, str]:
-    return -(row.rating or 0.0), row.model
-
-
-# --- showing ------------------------------------------------------------------------------------
+    return -row.rating, row.model
 
 
 def board_json(board: Board, *, file: str) -> dict[str, Any]:
     """The object of `GET /api/board` for a board that was not published, and where it is from."""
     return {
-        "log_position": None,
-        "method": board.method,
-        "config": board.config,
-        "published_at": None,
-        "rows": [row.to_json() for row in board.rows],
+        **document(
+            method=board.method,
+            config=board.config,
+            config_hash=config_hash(board.config),
+            rows=[row.to_json() for row in board.rows],
+        ),
         "file": file,
         "converged": board.converged,
         "components": board.components,
     }
-
-
-_GRADE_COLUMNS = ("won_much", "won", "tied", "lost", "lost_much")
-
-
-def board_csv(board: Board) -> str:
-    """The rows as CSV with a header, numbers in full; missing and infinite ones are empty."""
-    buffer = io.StringIO()
-    names = [name for name in _ROW_FIELDS if name != "grades"]
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*names, *_GRADE_COLUMNS])
-    for row in board.rows:
-        cells = row.to_json()
-        writer.writerow([*(cells[name] for name in names), *row.grades])
-    return buffer.getvalue()
-
-
-def board_table(board: Board) -> str:
-    """The rows as a table for a terminal, aligned also where names have wide characters."""
-    header = ["rank", "model", "rating", "95 % interval", "votes", "wins", "losses", "ties"]
-    apart = board.components > 1
-    table = [[*header, *(["component"] if apart else [])]]
-    for row in board.rows:
-        cells = [_ranks(row), row.model, _number(row.rating), _interval(row)]
-        cells += [str(row.votes), str(row.wins), str(row.losses), str(row.ties)]
-        table.append([*cells, *([str(row.component or "–")] if apart else [])])
-    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
-    lines = [_line(cells, widths) for cells in table]
-    if apart:
-        lines.append("Ratings and ranks of different components cannot be compared.")
-    if not board.converged:
-        lines.append("The fit did not converge: these numbers are not final.")
-    return "\n".join(lines) + "\n"
-
-
-def _line(cells: list[str], widths: list[int]) -> str:
-    padded = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
-    pairs = enumerate(zip(cells, padded, strict=True))
-    return "  ".join(cell + pad if i == 1 else pad + cell for i, (cell, pad) in pairs).rstrip()
-
-
-def _ranks(row: Row) -> str:
-    if row.rank_lower == row.rank_upper:
-        return str(row.rank or "–")
-    return f"{row.rank_lower}–{row.rank_upper}"
-
-
-def _interval(row: Row) -> str:
-    if row.rating is None:
-        return "–"
-    return f"{_number(row.rating_lower)} … {_number(row.rating_upper)}"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:.1f}"
-
-
-def _width(text: str) -> int:
-    """Columns of a terminal that the text takes."""
-    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
-    none = sum(unicodedata.category(char) in {"Mn", "Me", "Cf"} for char in text)
-    return len(text) + wide - none

@@ -448,8 +448,7 @@ class FakeLeases:
 
     def take(self, name: str, holder: str, seen: LeaseSeen | None) -> Lease | None:
         with self._db.transaction():
-            there = self._rows.get(name)
-            if there != seen and not (there and seen and _same_beat(there, seen)):
+            if _beat_of(self._rows.get(name)) != _beat_of(seen):
                 return None
             fence = seen.fence + 1 if seen else 1
             self._rows[name] = LeaseSeen(holder, fence, 0)
@@ -473,8 +472,8 @@ class FakeLeases:
             self._rows.pop(name, None)
 
 
-def _same_beat(one: LeaseSeen, other: LeaseSeen) -> bool:
-    return (one.fence, one.beat) == (other.fence, other.beat)
+def _beat_of(seen: LeaseSeen | None) -> tuple[int, int] | None:
+    return (seen.fence, seen.beat) if seen else None
 
 
 class FakeSnapshots:

@@ -43,6 +43,5 @@ def publish_until_stopped(folder: Path, name: str, url: str, parent: int) -> Non
         path.unlink(missing_ok=True)
 
 
-
 def _exit(_number: int, _frame: FrameType | None) -> None:
     sys.exit(0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 from arena.demo.process import follow_parent, publish_until_stopped
@@ -50,7 +50,7 @@ def main(folder: Path) -> None:
     (folder / f"{NAME}.url").unlink(missing_ok=True)
     try:
         path = weights()
-        import xllamacpp
+        xllamacpp = import_module("xllamacpp")
     except (OSError, ValueError, ImportError) as error:
         sys.exit(f"The demo model SmolLM2 cannot start: {error}.")
     options = xllamacpp.CommonParams()

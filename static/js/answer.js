@@ -1,20 +1,37 @@
-/** One side's answer while it grows: plain text until the renderer is loaded, then markdown. */
+/** Answers while they grow: plain text until the renderer is loaded, then markdown. */
 
 const RENDER_EVERY_MS = 150;
 
 let renderer = null;
-const waiting = new Set();
+let timer = null;
+let cost = 0; // of the last rendering, milliseconds
+const answers = new Set();
+const changed = new Set();
 
 /** Load the markdown renderer; answers that are shown already are rendered again. */
 export async function loadRenderer() {
   if (renderer) return;
   renderer = await import("./markdown.js").catch(() => null); // plain text until the next try
-  for (const answer of waiting) answer.refresh();
+  renderSoon(answers);
 }
 
-addEventListener("highlighter", () => {
-  for (const answer of waiting) answer.refresh();
-});
+addEventListener("highlighter", () => renderSoon(answers));
+
+/** Both sides are rendered in one frame, so that neither seems ahead; rarer when it is dear. */
+function renderSoon(these) {
+  for (const answer of these) changed.add(answer);
+  timer ??= setTimeout(() => requestAnimationFrame(renderChanged), Math.max(RENDER_EVERY_MS, cost * 4));
+}
+
+function renderChanged() {
+  timer = null;
+  const started = performance.now();
+  keepingTheEndInView(() => {
+    for (const answer of changed) answer.render();
+  });
+  changed.clear();
+  cost = performance.now() - started;
+}
 
 /** Keep the blocks that did not change, so that selections and scroll positions survive. */
 function replaceFromFirstChange(parent, fragment) {
@@ -43,45 +60,24 @@ function keepingTheEndInView(change) {
 export class Answer {
   #element;
   #text = "";
-  #timer = null;
-  #cost = 0;
 
   constructor(element) {
     this.#element = element;
-    waiting.add(this);
+    answers.add(this);
   }
 
   get text() {
     return this.#text;
   }
 
-  append(text) {
-    if (!text) return;
-    this.#text += text;
-    this.refresh();
+  set text(value) {
+    this.#text = value;
+    renderSoon([this]);
   }
 
-  set(text) {
-    this.#text = text;
-    this.refresh();
-  }
-
-  /** Show the text soon: at most once a frame, and rarer when rendering it is dear. */
-  refresh() {
-    this.#timer ??= setTimeout(
-      () => requestAnimationFrame(() => this.#show()),
-      Math.max(RENDER_EVERY_MS, this.#cost * 4),
-    );
-  }
-
-  #show() {
-    this.#timer = null;
-    const started = performance.now();
-    keepingTheEndInView(() => {
-      if (renderer) replaceFromFirstChange(this.#element, renderer.render(this.#text));
-      else this.#element.textContent = this.#text;
-      this.#element.classList.toggle("plain", !renderer);
-    });
-    this.#cost = performance.now() - started;
+  render() {
+    if (renderer) replaceFromFirstChange(this.#element, renderer.render(this.#text));
+    else this.#element.textContent = this.#text;
+    this.#element.classList.toggle("plain", !renderer);
   }
 }

@@ -29,11 +29,11 @@ function rows() {
   return new Map([...board.querySelectorAll("[data-model]")].map((row) => [row.dataset.model, row]));
 }
 
-/** Rows slide from where they were; changed ones are tinted for a moment. */
+/** Rows slide from where they were; those with a new vote are tinted for a moment. */
 function showChanges(before) {
   for (const [model, row] of rows()) {
     const old = before.get(model);
-    if (!old || old.rating !== row.dataset.rating) {
+    if (!old || old.votes !== row.dataset.votes) {
       row.classList.add("changed");
       setTimeout(() => row.classList.remove("changed"), MOVE_MS * 2);
     }
@@ -57,7 +57,7 @@ async function refresh() {
   const before = new Map(
     [...rows()].map(([model, row]) => [
       model,
-      { rating: row.dataset.rating, top: row.getBoundingClientRect().top },
+      { votes: row.dataset.votes, top: row.getBoundingClientRect().top },
     ]),
   );
   board.replaceChildren(...fresh.body.childNodes);

@@ -22,7 +22,7 @@ export class Turn {
   }
 
   append(side, text) {
-    this.#sides[side].answer.append(text);
+    if (text) this.#sides[side].answer.text += text;
   }
 
   /** Whether any text is to be seen on both sides: neither is shown to be first. */
@@ -31,14 +31,14 @@ export class Turn {
   }
 
   restart() {
-    for (const side of SIDES) this.#sides[side].answer.set("");
+    for (const side of SIDES) this.#sides[side].answer.text = "";
   }
 
   /** The end of a turn: how each side finished, and its whole text where it is known. */
   complete(data) {
     for (const side of SIDES) {
       const { element, answer } = this.#sides[side];
-      if (data[`answer_${side}`] !== undefined) answer.set(data[`answer_${side}`]);
+      if (data[`answer_${side}`] !== undefined) answer.text = data[`answer_${side}`];
       this.#settle(element);
       const finish = data[`finish_${side}`];
       const note = element.querySelector("[data-finish]");

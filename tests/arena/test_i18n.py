@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from arena.battle import FINISH_REASONS, Grade
+from arena.boards import METHODS
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("en", "zh")
@@ -75,11 +76,14 @@ def test_every_text_is_used() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_grade_and_every_unusual_finish_has_words(language: str) -> None:
+def test_every_grade_unusual_finish_and_method_has_words(language: str) -> None:
     texts = CATALOGUES[language]
     assert {key for key in texts if key.startswith("grade.")} == {f"grade.{g.name}" for g in Grade}
     assert {key for key in texts if key.startswith("finish.")} == {
         f"finish.{reason}" for reason in FINISH_REASONS - {"stop"}
+    }
+    assert {key for key in texts if key.startswith("board.method.")} == {
+        f"board.method.{method}" for method in METHODS if method != "auto"
     }
 
 

@@ -68,8 +68,16 @@ class Peer:
 
         self.script = script
 
+    def send_and_wait(self, *chunks: bytes) -> None:
+        """From now on, answer with these bytes and wait until the client has gone."""
+
+        def script(conn: socket.socket) -> None:
+            conn.sendall(b"".join(chunks))
+            self.hang_up_by_client(conn)
+
+        self.script = script
+
     def hang_up_by_client(self, conn: socket.socket) -> None:
-        """Script: wait until the client has gone."""
         conn.settimeout(10)
         while conn.recv(1024):
             pass
@@ -271,10 +279,7 @@ def test_what_comes_after_the_end_cannot_spoil_the_answer(peer: Peer) -> None:
 
 
 def test_a_server_that_stays_silent_after_the_end_is_not_waited_for(peer: Peer) -> None:
-    peer.script = lambda conn: (
-        conn.sendall(SSE_HEAD + sse(delta("x", "stop"))),
-        peer.hang_up_by_client(conn),
-    )[1]
+    peer.send_and_wait(SSE_HEAD + sse(delta("x", "stop")))
     start = time.monotonic()
     assert answer(peer.url, Deadlines()) == ("x", Finished("stop"))
     assert time.monotonic() - start < 4
@@ -483,10 +488,7 @@ def test_a_foreign_error_is_quoted_shortly(peer: Peer) -> None:
 
 
 def test_a_failing_server_that_never_ends_its_error_is_still_a_failing_server(peer: Peer) -> None:
-    peer.script = lambda conn: (
-        conn.sendall(b"HTTP/1.1 500 Oops\r\n\r\nhm"),
-        peer.hang_up_by_client(conn),
-    )[1]
+    peer.send_and_wait(b"HTTP/1.1 500 Oops\r\n\r\nhm")
     with pytest.raises(EndpointUnreachable, match="answered 500"):
         answer(peer.url, Deadlines())
 
@@ -630,11 +632,8 @@ def test_only_text_meets_the_first_deadline(peer: Peer, script: Script) -> None:
 
 
 def test_silence_in_the_middle_ends_at_its_deadline(peer: Peer) -> None:
-    def script(conn: socket.socket) -> None:
-        conn.sendall(SSE_HEAD + sse(delta("x")))
-        peer.hang_up_by_client(conn)
-
-    said, seconds = timed(peer, script, Deadlines(stall=0.4))
+    peer.send_and_wait(SSE_HEAD + sse(delta("x")))
+    said, seconds = timed(peer, peer.script, Deadlines(stall=0.4))
     assert said == "The endpoint was silent for 0.4 s."
     assert 0.4 <= seconds < 0.8
 
@@ -716,7 +715,12 @@ def hang_the_resolver(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 def cancelled_after(stream: AnswerStream, seconds: float) -> float:
     """Cancel from another thread; how long iteration goes on after that."""
     moments: list[float] = []
-    timer = threading.Timer(seconds, lambda: (moments.append(time.monotonic()), stream.cancel()))
+
+    def cancel() -> None:
+        moments.append(time.monotonic())
+        stream.cancel()
+
+    timer = threading.Timer(seconds, cancel)
     timer.start()
     with pytest.raises(EndpointBroken, match="cancelled"):
         list(stream)
@@ -725,11 +729,7 @@ def cancelled_after(stream: AnswerStream, seconds: float) -> float:
 
 
 def test_cancel_wakes_a_waiting_read_and_hangs_up(peer: Peer) -> None:
-    def script(conn: socket.socket) -> None:
-        conn.sendall(SSE_HEAD + sse(delta("x")))
-        peer.hang_up_by_client(conn)
-
-    peer.script = script
+    peer.send_and_wait(SSE_HEAD + sse(delta("x")))
     assert cancelled_after(ask(peer.url, Deadlines()), 0.3) < 0.2
     assert peer.ended.wait(1)
 

@@ -1,0 +1,74 @@
+"""Boards as text: a table for a terminal, CSV for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from typing import Any
+
+_CSV_COLUMNS = (
+    *("model", "name", "organization", "license", "rank", "rank_lower", "rank_upper"),
+    *("rating", "rating_lower", "rating_upper", "votes", "wins", "losses", "ties", "component"),
+)
+_GRADE_COLUMNS = ("won_much", "won", "tied", "lost", "lost_much")
+
+
+def to_csv(board: dict[str, Any]) -> str:
+    """The rows of a board document, numbers in full; missing and infinite ones are empty."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*_CSV_COLUMNS, *_GRADE_COLUMNS])
+    for row in board["rows"]:
+        writer.writerow([*(row[name] for name in _CSV_COLUMNS), *row["grades"]])
+    return buffer.getvalue()
+
+
+def to_table(board: dict[str, Any]) -> str:
+    """The rows of a board document, aligned also where names have wide characters."""
+    header = ["rank", "model", "rating", "95 % interval", "votes", "wins", "losses", "ties"]
+    apart = len({row["component"] for row in board["rows"]} - {None}) > 1
+    table = [[*header, *(["component"] if apart else [])]]
+    for row in board["rows"]:
+        cells = [_ranks(row), row["name"], _number(row["rating"]), _interval(row)]
+        cells += [str(row[name]) for name in ("votes", "wins", "losses", "ties")]
+        table.append([*cells, *([str(row["component"] or "–")] if apart else [])])
+    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
+    lines = [_line(cells, widths) for cells in table]
+    if apart:
+        lines.append("Ratings and ranks of different components cannot be compared.")
+    if not board.get("converged", True):
+        lines.append("The fit did not converge: these numbers are not final.")
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    padded = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
+    pairs = enumerate(zip(cells, padded, strict=True))
+    return "  ".join(cell + pad if i == 1 else pad + cell for i, (cell, pad) in pairs).rstrip()
+
+
+def _ranks(row: dict[str, Any]) -> str:
+    if row["rank_lower"] == row["rank_upper"]:
+        return str(row["rank"] or "–")
+    return f"{row['rank_lower']}–{row['rank_upper']}"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if row["rating"] is None:
+        return "–"
+    lower, upper = row["rating_lower"], row["rating_upper"]
+    return (
+        f"{'−∞' if lower is None else _number(lower)} … {'∞' if upper is None else _number(upper)}"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that the text takes."""
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    none = sum(unicodedata.category(char) in {"Mn", "Me", "Cf"} for char in text)
+    return len(text) + wide - none

@@ -1,0 +1,54 @@
+"""Boards as text."""
+
+import csv
+import io
+
+from arena.board_text import to_csv, to_table
+from arena.boards import UNRATED
+from arena.leaderboard import Tally, board_json, compute
+
+RING = [("a", "b", 1, "model_a"), ("b", "c", 1, "model_a"), ("c", "a", 2, "model_a")]
+STAR = ('sta"r,', "a", 2, "model_a")
+QUIET = {"model": "quiet", "name": "quiet", "organization": "", "license": "", **UNRATED}
+
+
+def document(votes, unrated=()):
+    tally = Tally()
+    tally.add_many(votes)
+    board = board_json(compute(tally), file="votes.csv")
+    return {**board, "rows": [*board["rows"], *unrated]}
+
+
+def test_the_csv_has_every_number_in_full():
+    board = document([*RING, STAR], [QUIET])
+    lines = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert [line["model"] for line in lines] == [row["model"] for row in board["rows"]]
+    for line, row in zip(lines, board["rows"], strict=True):
+        assert line["rating"] == ("" if row["rating"] is None else repr(row["rating"]))
+        assert line["won_much"] == str(row["grades"][0])
+    assert lines[0]["model"] == 'sta"r,' and lines[0]["rating_upper"] == ""
+
+
+def test_the_table_is_aligned_beside_wide_names():
+    votes = [("通义", "b", 1, "model_a"), ("b", "通义", 1, "model_a")]
+    assert to_table(document(votes, [{**QUIET, "name": "e\u0301"}])) == (
+        "rank  model  rating   95 % interval  votes  wins  losses  ties\n"
+        " 1–2  b      1000.0  759.2 … 1240.8      2     1       1     0\n"
+        " 1–2  通义   1000.0  759.2 … 1240.8      2     1       1     0\n"
+        "   –  e\u0301           –               –      0     0       0     0\n"
+    )
+
+
+def test_the_table_shows_open_ends_and_unrated_models():
+    table = to_table(document([*RING, STAR], [QUIET]))
+    (star,) = (line for line in table.splitlines() if "sta" in line)
+    (quiet,) = (line for line in table.splitlines() if "quiet" in line)
+    assert "… ∞" in star
+    assert quiet.split() == ["–", "quiet", "–", "–", "0", "0", "0", "0"]
+
+
+def test_the_table_warns_where_components_cannot_be_compared():
+    assert "component" not in to_table(document(RING))
+    table = to_table(document([*RING, ("x", "y", 1, "model_a")]))
+    assert "component" in table.splitlines()[0]
+    assert table.endswith("Ratings and ranks of different components cannot be compared.\n")

@@ -1,0 +1,1076 @@
+"""The promises of `interfaces.Store`, kept alike in memory, by SQLite and by PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import text
+
+from arena.battle import Answer, BattleState, TurnState
+from arena.errors import BadFile, Conflict, LeaseLost
+from arena.interfaces import Campaign, Lease, LeaseSeen, ModelEntry, Outcome, Snapshot, Store
+from arena.records import Content, Record
+from arena.store import SqlStore, open_store
+from arena.store.engine import Database
+from arena.store.migrate import upgrade
+from arena.store.tables import metadata
+from tests.fakes import (
+    ANSWERS,
+    CAMPAIGN,
+    MODELS,
+    STEPS,
+    FakeStore,
+    a_battle,
+    a_remark,
+    a_turn,
+    a_vote,
+    at_once,
+)
+
+OTHER = replace(CAMPAIGN, id="other", position=5, public=False)
+
+
+# --- the three stores ---------------------------------------------------------------------------
+
+
+def migrated(url: str) -> SqlStore:
+    database = Database(url)
+    upgrade(database)
+    database.close()
+    return open_store(url)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A migrated database file that holds nothing."""
+    path = tmp_path_factory.mktemp("template") / "arena.db"
+    migrated(f"sqlite:///{path}").close()
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def postgres_store(postgres_server_url: str) -> Iterator[SqlStore]:
+    """A migrated database of its own; `store` empties it for each test."""
+    store = migrated(postgres_server_url.replace("postgresql:", "postgresql+psycopg:", 1))
+    yield store
+    store.close()
+
+
+def emptied(store: SqlStore) -> SqlStore:
+    names = ", ".join(table.name for table in metadata.sorted_tables)
+    with store._db.write() as connection:
+        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+    return store
+
+
+@pytest.fixture(params=["fake", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store with the default campaign and a second, private one."""
+    if request.param == "fake":
+        made: Store = FakeStore()
+    elif request.param == "postgres":
+        made = emptied(request.getfixturevalue("postgres_store"))
+    else:
+        path = tmp_path / "arena.db"
+        path.write_bytes(request.getfixturevalue("sqlite_template"))
+        made = open_store(f"sqlite:///{path}")
+    made.campaigns.add(CAMPAIGN)
+    made.campaigns.add(OTHER)
+    yield made
+    if isinstance(made, SqlStore) and request.param == "sqlite":
+        made.close()
+
+
+# --- small steps that many tests take -----------------------------------------------------------
+
+
+def start(store: Store, battle_id: str = "b1", **changes: Any) -> None:
+    store.battles.add(a_battle(battle_id, **changes), a_turn(battle_id))
+
+
+def make_ready(store: Store, battle_id: str = "b1", **changes: Any) -> None:
+    start(store, battle_id, **changes)
+    assert store.battles.claim(battle_id, "r1")
+    assert finish(store, battle_id)
+
+
+def finish(store: Store, battle_id: str = "b1", number: int = 1, runner: str = "r1") -> bool:
+    return store.battles.finish_turn(battle_id, number, ANSWERS, STEPS, runner)
+
+
+def fail(store: Store, battle_id: str = "b1", number: int = 1, runner: str = "r1") -> bool:
+    return store.battles.fail_turn(
+        battle_id, number, reason="endpoint_failed", side="b", error="it broke", runner=runner
+    )
+
+
+def vote(store: Store, battle_id: str = "b1", record_id: str = "v1", turn: int = 1) -> bool:
+    record, content = a_vote(record_id, battle_id)
+    return store.votes.add_vote(record, content, turn=turn, idempotency_key="k", request_digest="d")
+
+
+def state(store: Store, battle_id: str = "b1") -> BattleState:
+    battle = store.battles.get(battle_id)
+    assert battle is not None
+    return battle.state
+
+
+def worker_lease(store: Store) -> Lease:
+    lease = store.leases.take("worker", "w1", store.leases.look("worker"))
+    assert lease is not None
+    return lease
+
+
+def seal_all(store: Store) -> Lease:
+    lease = worker_lease(store)
+    while store.votes.seal(lease, 1000):
+        pass
+    return lease
+
+
+def sequence(store: Store) -> list[tuple[int, str]]:
+    return [(row.seq, row.id) for row in store.votes.counted(0, 100_000)]
+
+
+# --- battles and turns --------------------------------------------------------------------------
+
+
+def test_a_started_battle_reads_back_as_it_was_given(store: Store) -> None:
+    battle = a_battle(language="zh", category_tag="math", redrawn_from="b0")
+    store.battles.add(battle, a_turn())
+    assert store.battles.get("b1") == battle
+    assert store.battles.turns("b1") == [a_turn()]
+    assert store.battles.turn("b1", 1) == a_turn()
+
+
+def test_what_does_not_exist_reads_as_nothing(store: Store) -> None:
+    assert store.battles.get("b1") is None
+    assert store.battles.turns("b1") == []
+    assert store.battles.turn("b1", 1) is None
+    assert store.battles.claim("b1", "r1") is None
+    assert store.votes.vote_of("b1") is None
+    assert store.votes.counted_record("v1") is None
+    assert store.campaigns.get("nothing") is None
+    assert store.snapshots.latest("online", "overall") is None
+    assert store.leases.look("worker") is None
+    assert not finish(store) and not fail(store) and not vote(store)
+    assert not store.battles.add_turn(a_turn(number=2))
+    assert not store.battles.skip("b1") and not store.battles.request_stop("b1")
+
+
+def test_a_finished_turn_reads_back_with_its_answers_and_steps(store: Store) -> None:
+    make_ready(store)
+    turn = store.battles.turn("b1", 1)
+    assert turn is not None
+    assert turn.state is TurnState.ready
+    assert turn.answers() == ANSWERS
+    assert turn.steps == STEPS
+    assert [frame.a for frame in turn.frames()] == ["Alpha", " answers.", ""]
+    assert "".join(frame.b for frame in turn.frames()) == ANSWERS[1].text
+
+
+def test_a_claimed_battle_is_running_and_no_longer_waiting(store: Store) -> None:
+    start(store, "b1", created_at="2026-01-01T00:00:02.000Z")
+    start(store, "b0", created_at="2026-01-01T00:00:03.000Z")
+    start(store, "b2", created_at="2026-01-01T00:00:01.000Z")
+    assert store.battles.waiting() == ["b2", "b1", "b0"]
+    claimed = store.battles.claim("b1", "r1")
+    assert claimed is not None and claimed.state is BattleState.running
+    assert store.battles.waiting() == ["b2", "b0"]
+    assert store.battles.claimed_by_others("r1") == {}
+    assert store.battles.claimed_by_others("r2") == {"r1": ["b1"]}
+
+
+def test_only_the_runner_that_claimed_a_turn_can_end_it(store: Store) -> None:
+    start(store)
+    store.battles.claim("b1", "r1")
+    assert not finish(store, runner="r2") and not fail(store, runner="r2")
+    assert not finish(store, number=2) and not fail(store, number=2)
+    assert state(store) is BattleState.running
+    assert finish(store)
+    assert not finish(store) and not fail(store)
+
+
+def test_a_failed_first_turn_voids_the_battle_and_counts_against_its_model(store: Store) -> None:
+    start(store)
+    store.battles.claim("b1", "r1")
+    assert fail(store)
+    battle = store.battles.get("b1")
+    assert battle is not None
+    assert (battle.state, battle.void_reason) == (BattleState.void, "endpoint_failed")
+    turn = store.battles.turn("b1", 1)
+    assert turn is not None and turn.state is TurnState.void
+    assert store.battles.voids_by_model() == {"m1": 1}
+    assert store.battles.claimed_by_others("nobody") == {}
+
+
+def test_a_void_without_a_guilty_side_counts_against_no_model(store: Store) -> None:
+    start(store)
+    store.battles.claim("b1", "r1")
+    assert store.battles.fail_turn(
+        "b1", 1, reason="interrupted", side=None, error=None, runner="r1"
+    )
+    assert store.battles.voids_by_model() == {}
+
+
+def test_a_failed_follow_up_is_withdrawn_and_the_battle_ready_again(store: Store) -> None:
+    make_ready(store)
+    assert store.battles.add_turn(a_turn(number=2))
+    assert state(store) is BattleState.running
+    assert store.battles.waiting() == ["b1"]
+    assert store.battles.claim("b1", "r2")
+    assert fail(store, number=2, runner="r2")
+    battle = store.battles.get("b1")
+    assert battle is not None
+    assert (battle.state, battle.turn) == (BattleState.ready, 2)
+    assert battle.void_reason == "endpoint_failed"
+    states = [turn.state for turn in store.battles.turns("b1")]
+    assert states == [TurnState.ready, TurnState.void]
+    assert vote(store, turn=2)
+
+
+def test_the_next_follow_up_forgets_that_one_failed(store: Store) -> None:
+    make_ready(store)
+    store.battles.add_turn(a_turn(number=2))
+    store.battles.claim("b1", "r1")
+    fail(store, number=2)
+    assert store.battles.add_turn(a_turn(number=3))
+    battle = store.battles.get("b1")
+    assert battle is not None and battle.void_reason is None
+
+
+def test_a_follow_up_must_be_the_next_turn_of_a_ready_battle(store: Store) -> None:
+    start(store)
+    assert not store.battles.add_turn(a_turn(number=2))
+    store.battles.claim("b1", "r1")
+    assert not store.battles.add_turn(a_turn(number=2))
+    finish(store)
+    assert not store.battles.add_turn(a_turn(number=1))
+    assert not store.battles.add_turn(a_turn(number=3))
+    assert len(store.battles.turns("b1")) == 1
+    assert store.battles.add_turn(a_turn(number=2, prompt="And now?"))
+    assert [turn.prompt for turn in store.battles.turns("b1")] == ["Why?", "And now?"]
+
+
+def test_skipping_ends_any_battle_that_is_not_over(store: Store) -> None:
+    for battle_id in ("created", "running", "ready", "voted", "void"):
+        start(store, battle_id)
+    for battle_id in ("running", "ready", "voted", "void"):
+        store.battles.claim(battle_id, "r1")
+    for battle_id in ("ready", "voted"):
+        finish(store, battle_id)
+    vote(store, "voted")
+    fail(store, "void")
+    skipped = {name: store.battles.skip(name) for name in ("created", "running", "ready")}
+    assert skipped == {"created": True, "running": True, "ready": True}
+    assert not store.battles.skip("voted") and not store.battles.skip("void")
+    assert not store.battles.skip("created")
+    assert store.battles.by_state() == {"skipped": 3, "voted": 1, "void": 1}
+    assert store.battles.waiting() == []
+    assert not finish(store, "running")
+
+
+def test_a_skipped_battle_leaves_no_turn_running(store: Store) -> None:
+    start(store, "early")
+    start(store, "late")
+    store.battles.claim("late", "r1")
+    make_ready(store, "judged")
+    for battle_id in ("early", "late", "judged"):
+        store.battles.skip(battle_id)
+    states = {name: store.battles.turns(name)[0].state for name in ("early", "late", "judged")}
+    assert states == {
+        "early": TurnState.void,
+        "late": TurnState.void,
+        "judged": TurnState.ready,
+    }
+
+
+def test_a_stop_is_kept_until_the_turn_ends(store: Store) -> None:
+    start(store)
+    assert store.battles.request_stop("b1")
+    store.battles.claim("b1", "r1")
+    assert store.battles.interrupted(["b1", "unknown"]) == {"b1": "stop"}
+    assert finish(store)
+    battle = store.battles.get("b1")
+    assert battle is not None and not battle.stop_requested
+    assert not store.battles.request_stop("b1")
+    store.battles.add_turn(a_turn(number=2))
+    store.battles.claim("b1", "r1")
+    assert store.battles.interrupted(["b1"]) == {}
+
+
+def test_battles_that_left_the_running_state_are_told_to_their_runner(store: Store) -> None:
+    for battle_id in ("b1", "b2", "b3"):
+        start(store, battle_id)
+        store.battles.claim(battle_id, "r1")
+    store.battles.skip("b1")
+    store.battles.request_stop("b2")
+    assert store.battles.interrupted(["b1", "b2", "b3"]) == {"b1": "leave", "b2": "stop"}
+    assert store.battles.interrupted([]) == {}
+
+
+def test_running_battles_are_counted_in_all_and_for_one_voter(store: Store) -> None:
+    start(store, "b1")
+    start(store, "b2", voter="bob")
+    store.battles.claim("b2", "r1")
+    make_ready(store, "b3")
+    assert store.battles.running() == 2
+    assert store.battles.running("ann") == 1
+    assert store.battles.running("bob") == 1
+    assert store.battles.running("eve") == 0
+
+
+def test_a_voters_battles_come_newest_first(store: Store) -> None:
+    for second, battle_id in enumerate(("b1", "b2", "b3")):
+        start(store, battle_id, created_at=f"2026-01-01T00:00:0{second}.000Z")
+    start(store, "b4", voter="bob")
+    assert [battle.id for battle in store.battles.of_voter("ann", 2)] == ["b3", "b2"]
+
+
+def test_a_report_changes_nothing_of_the_battle(store: Store) -> None:
+    make_ready(store)
+    before = store.battles.get("b1"), store.battles.turns("b1")
+    store.battles.report("b1", "ann", "rude 😡")
+    assert (store.battles.get("b1"), store.battles.turns("b1")) == before
+
+
+def test_sixteen_runners_claim_a_battle_and_one_gets_it(store: Store) -> None:
+    for battle_id in ("b1", "b2", "b3"):
+        start(store, battle_id)
+        calls = [lambda i=i, b=battle_id: store.battles.claim(b, f"r{i}") for i in range(16)]
+        winners = [i for i, battle in enumerate(at_once(calls)) if battle is not None]
+        assert len(winners) == 1
+        assert finish(store, battle_id, runner=f"r{winners[0]}")
+
+
+def test_only_one_of_many_contrary_moves_wins(store: Store) -> None:
+    for round_number in range(3):
+        battle_id = f"b{round_number}"
+        make_ready(store, battle_id)
+        moves: list[Callable[[], bool]] = [
+            *(lambda i=i: vote(store, battle_id, f"v{battle_id}{i}") for i in range(6)),
+            *(lambda: store.battles.skip(battle_id) for _ in range(5)),
+            *(lambda: store.battles.add_turn(a_turn(battle_id, 2)) for _ in range(5)),
+        ]
+        random.Random(round_number).shuffle(moves)  # noqa: S311  an order, not a secret
+        won = sum(at_once(moves))
+        # a follow-up may still be skipped, everything else is the end
+        assert won == 1 or (won == 2 and state(store, battle_id) is BattleState.skipped)
+        voted = state(store, battle_id) is BattleState.voted
+        assert voted == (store.votes.vote_of(battle_id) is not None)
+
+
+class BattleMoves(RuleBasedStateMachine):
+    """Whatever order the moves come in, SQL and the fake give the same results."""
+
+    template = b""
+    ids = st.sampled_from(["b1", "b2"])
+    runners = st.sampled_from(["r1", "r2"])
+    numbers = st.integers(1, 3)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory(prefix="arena-moves-")
+        path = Path(self.folder.name) / "arena.db"
+        path.write_bytes(self.template)
+        self.sql = open_store(f"sqlite:///{path}")
+        self.fake = FakeStore()
+        self.votes = itertools.count()
+        for one in (self.sql, self.fake):
+            one.campaigns.add(CAMPAIGN)
+            for battle_id in ("b1", "b2"):
+                start(one, battle_id, created_at=f"2026-01-01T00:00:00.{battle_id}Z")
+
+    def teardown(self) -> None:
+        self.sql.close()
+        self.folder.cleanup()
+
+    def same(self, move: Callable[[Store], Any]) -> None:
+        assert move(self.sql) == move(self.fake)
+
+    @rule(b=ids, r=runners)
+    def claim(self, b: str, r: str) -> None:
+        self.same(lambda store: store.battles.claim(b, r))
+
+    @rule(b=ids, n=numbers, r=runners)
+    def finish(self, b: str, n: int, r: str) -> None:
+        self.same(lambda store: finish(store, b, n, r))
+
+    @rule(b=ids, n=numbers, r=runners)
+    def fail(self, b: str, n: int, r: str) -> None:
+        self.same(lambda store: fail(store, b, n, r))
+
+    @rule(b=ids, n=numbers)
+    def follow_up(self, b: str, n: int) -> None:
+        self.same(lambda store: store.battles.add_turn(a_turn(b, n)))
+
+    @rule(b=ids)
+    def skip(self, b: str) -> None:
+        self.same(lambda store: store.battles.skip(b))
+
+    @rule(b=ids)
+    def stop(self, b: str) -> None:
+        self.same(lambda store: store.battles.request_stop(b))
+
+    @rule(b=ids, n=numbers)
+    def vote(self, b: str, n: int) -> None:
+        record_id = f"v{next(self.votes)}"
+        self.same(lambda store: vote(store, b, record_id, n))
+
+    @rule(b=ids)
+    def answer_at_once(self, b: str) -> None:
+        """Claim and finish the battle's latest turn: so that later turns come up often."""
+        battle = self.fake.battles.get(b)
+        assert battle is not None
+        self.claim(b, "r1")
+        self.finish(b, battle.turn, "r1")
+
+    @invariant()
+    def everything_reads_alike(self) -> None:
+        for b in ("b1", "b2"):
+            self.same(lambda store, b=b: store.battles.get(b))
+            self.same(lambda store, b=b: store.battles.turns(b))
+            self.same(lambda store, b=b: store.votes.vote_of(b))
+        self.same(lambda store: store.battles.waiting())
+        self.same(lambda store: store.battles.claimed_by_others("r1"))
+        self.same(lambda store: store.battles.interrupted(["b1", "b2"]))
+        self.same(lambda store: store.battles.by_state())
+        self.same(lambda store: store.battles.voids_by_model())
+        self.same(lambda store: (store.battles.running(), store.votes.unsealed()))
+        self.same(lambda store: sorted(map(outcome_facts, store.votes.outcomes(["online"]))))
+
+
+def outcome_facts(outcome: Outcome) -> tuple[str, str, str | None, str | None]:
+    return outcome.battle.id, outcome.type, outcome.side, outcome.error
+
+
+def test_every_order_of_moves_has_the_same_results_in_sql_and_in_the_fake(
+    sqlite_template: bytes,
+) -> None:
+    BattleMoves.template = sqlite_template
+    run_state_machine_as_test(
+        BattleMoves, settings=settings(max_examples=40, stateful_step_count=25, deadline=None)
+    )
+
+
+# --- votes --------------------------------------------------------------------------------------
+
+
+def test_a_vote_needs_a_ready_battle_at_the_turn_the_voter_saw(store: Store) -> None:
+    start(store)
+    assert not vote(store)
+    store.battles.claim("b1", "r1")
+    assert not vote(store)
+    finish(store)
+    assert not vote(store, turn=2)
+    assert store.votes.unsealed() == 0
+    assert vote(store)
+    assert state(store) is BattleState.voted
+    assert not vote(store, record_id="v2")
+    assert store.votes.unsealed() == 1
+
+
+def test_a_refused_vote_leaves_nothing_behind(store: Store) -> None:
+    make_ready(store)
+    store.battles.skip("b1")
+    assert not vote(store)
+    assert store.votes.vote_of("b1") is None
+    assert store.votes.counted_record("v1") is None
+    seal_all(store)
+    assert store.votes.position() == 0
+
+
+def test_the_vote_of_a_battle_is_read_with_its_receipt_and_request(store: Store) -> None:
+    make_ready(store)
+    vote(store)
+    found = store.votes.vote_of("b1")
+    assert found is not None
+    record, _ = a_vote("v1", "b1")
+    assert (found.record, found.hash) == (record, record.leaf())
+    assert (found.idempotency_key, found.request_digest) == ("k", "d")
+
+
+def test_sixty_four_votes_at_once_leave_exactly_one_record(store: Store) -> None:
+    make_ready(store)
+    won = at_once([lambda i=i: vote(store, "b1", f"v{i}") for i in range(64)])
+    assert sum(won) == 1
+    found = store.votes.vote_of("b1")
+    assert found is not None and found.record.id == f"v{won.index(True)}"
+    assert store.votes.unsealed() == 1
+
+
+def test_a_voter_keeps_one_pseudonym_per_campaign(store: Store) -> None:
+    first = store.votes.pseudonym("ann", "online")
+    assert store.votes.pseudonym("ann", "online") == first
+    assert (
+        len({first, store.votes.pseudonym("ann", "other"), store.votes.pseudonym("bob", "online")})
+        == 3
+    )
+    assert "ann" not in first
+
+
+def test_a_pseudonym_asked_for_sixteen_times_at_once_is_one(store: Store) -> None:
+    for voter in ("ann", "bob", "eve"):
+        names = at_once([lambda v=voter: store.votes.pseudonym(v, "online")] * 16)
+        assert len(set(names)) == 1
+
+
+def test_people_are_counted_once_per_campaign(store: Store) -> None:
+    voters = ["p1", "p1", "p2", None]
+    rows = [a_vote(f"v{i}", voter=voter) for i, voter in enumerate(voters)]
+    store.votes.append([*rows, a_vote("v9", voter="p3", campaign="other")])
+    assert store.votes.voters("online") == 2
+    assert store.votes.voters("other") == 1
+    assert store.votes.voters("unknown") == 0
+
+
+# --- imports ------------------------------------------------------------------------------------
+
+IMPORTED = replace(CAMPAIGN, id="imported", title="Imported")
+
+
+def imported_rows(count: int = 3, *, broken_at: int | None = None) -> Iterator[Any]:
+    for number in range(1, count + 1):
+        if number == broken_at:
+            raise BadFile("cannot be read", file="votes.csv", row=number)
+        yield a_vote(f"v{number}", campaign="imported")
+
+
+def test_an_import_appends_every_row_and_makes_its_campaign(store: Store) -> None:
+    assert store.votes.import_file(IMPORTED, "digest", imported_rows()) == 3
+    assert store.campaigns.get("imported") == IMPORTED
+    assert store.votes.unsealed() == 3
+
+
+def test_an_import_of_more_rows_than_one_batch_is_complete_and_in_order(store: Store) -> None:
+    assert store.votes.import_file(IMPORTED, "digest", imported_rows(2_345)) == 2_345
+    seal_all(store)
+    assert sequence(store) == [(n, f"v{n}") for n in range(1, 2_346)]
+
+
+@pytest.mark.parametrize("row", [1, 2, 1_500])
+def test_an_import_that_breaks_leaves_nothing_not_even_its_campaign(store: Store, row: int) -> None:
+    with pytest.raises(BadFile):
+        store.votes.import_file(IMPORTED, "digest", imported_rows(2_000, broken_at=row))
+    assert store.votes.unsealed() == 0
+    assert store.campaigns.get("imported") is None
+    assert store.votes.import_file(IMPORTED, "digest", imported_rows()) == 3
+
+
+def test_the_same_file_is_refused_a_second_time_in_the_same_campaign_only(store: Store) -> None:
+    store.votes.import_file(IMPORTED, "digest", imported_rows())
+    with pytest.raises(Conflict):
+        store.votes.import_file(IMPORTED, "digest", imported_rows())
+    assert store.votes.unsealed() == 3
+    elsewhere = [a_vote("w1", campaign="other")]
+    assert store.votes.import_file(OTHER, "digest", elsewhere) == 1
+
+
+def test_the_same_file_imported_eight_times_at_once_is_there_once(store: Store) -> None:
+    def one(number: int) -> str:
+        rows = [a_vote(f"{number}-{i}", campaign="imported") for i in range(5)]
+        try:
+            return f"imported {store.votes.import_file(IMPORTED, 'digest', rows)}"
+        except Conflict:
+            return "refused"
+
+    results = at_once([lambda n=n: one(n) for n in range(8)])
+    assert sorted(results) == ["imported 5"] + ["refused"] * 7
+    assert store.votes.unsealed() == 5
+
+
+# --- sealing ------------------------------------------------------------------------------------
+
+
+def test_sealing_numbers_committed_records_from_one_without_gaps(store: Store) -> None:
+    store.votes.append([a_vote(f"v{i}") for i in range(5)])
+    lease = worker_lease(store)
+    assert store.votes.position() == 0
+    assert [store.votes.seal(lease, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert sequence(store) == [(i + 1, f"v{i}") for i in range(5)]
+    assert (store.votes.position(), store.votes.unsealed()) == (5, 0)
+    store.votes.append([a_vote("v5")])
+    assert (store.votes.position(), store.votes.unsealed()) == (5, 1)
+    store.votes.seal(lease, 100)
+    assert store.votes.position() == 6
+
+
+def test_a_worker_whose_lease_was_taken_seals_and_publishes_nothing(store: Store) -> None:
+    store.votes.append([a_vote("v1")])
+    stale = worker_lease(store)
+    fresh = worker_lease(store)
+    assert fresh.fence == stale.fence + 1
+    with pytest.raises(LeaseLost):
+        store.votes.seal(stale, 10)
+    with pytest.raises(LeaseLost):
+        store.snapshots.publish(stale, a_snapshot())
+    with pytest.raises(LeaseLost):
+        store.leases.renew(stale)
+    assert store.votes.position() == 0
+    assert store.snapshots.latest("online", "overall") is None
+    assert store.votes.seal(fresh, 10) == 1
+
+
+def test_records_written_while_two_workers_fight_are_sealed_once_each(store: Store) -> None:
+    """Four writers, and two workers that keep taking the lease from each other."""
+    writing = threading.Event()
+    writing.set()
+
+    def write(writer: int) -> None:
+        for batch in range(12):
+            store.votes.append([a_vote(f"{writer}-{batch}-{i}") for i in range(3)])
+
+    def work(name: str) -> int:
+        sealed, lease = 0, None
+        while writing.is_set() or store.votes.unsealed():
+            if lease is None:
+                lease = store.leases.take("worker", name, store.leases.look("worker"))
+                continue
+            try:
+                sealed += store.votes.seal(lease, 5)
+            except LeaseLost:
+                lease = None
+            if sealed % 3 == 0:  # be stolen from now and then
+                lease = store.leases.take("worker", name, store.leases.look("worker"))
+        return sealed
+
+    def write_all() -> int:
+        at_once([lambda w=w: write(w) for w in range(4)])
+        writing.clear()
+        return 0
+
+    counts = at_once([write_all, lambda: work("w1"), lambda: work("w2")])
+    log = sequence(store)
+    assert sum(counts) == 4 * 12 * 3
+    assert [seq for seq, _ in log] == list(range(1, 145))
+    assert len({name for _, name in log}) == 144
+    for writer in range(4):  # what one writer committed first comes first
+        mine = [name for _, name in log if name.startswith(f"{writer}-")]
+        assert mine == [f"{writer}-{b}-{i}" for b in range(12) for i in range(3)]
+
+
+def test_a_reader_that_follows_the_log_page_by_page_misses_nothing(store: Store) -> None:
+    """Readers that go on after the last number they saw never skip a record sealed later."""
+    done = threading.Event()
+
+    def read() -> list[str]:
+        seen: list[str] = []
+        after = 0
+        while True:
+            last_look = done.is_set()
+            page = store.votes.counted(after, 7)
+            seen += [row.id for row in page]
+            after = page[-1].seq if page else after
+            if not page and last_look:
+                return seen
+
+    def write() -> list[str]:
+        lease = worker_lease(store)
+
+        def append(writer: int) -> None:
+            for i in range(10):
+                store.votes.append([a_vote(f"{writer}-{i}")])
+                store.votes.seal(lease, 3)
+
+        at_once([lambda w=w: append(w) for w in range(4)])
+        while store.votes.seal(lease, 100):
+            pass
+        done.set()
+        return []
+
+    seen, _ = at_once([read, write])
+    assert len(seen) == len(set(seen)) == 40
+
+
+# --- reading the log ----------------------------------------------------------------------------
+
+
+def test_only_sealed_records_are_read_and_only_of_the_campaigns_asked_for(store: Store) -> None:
+    store.votes.append([a_vote("v1"), a_vote("v2", campaign="other"), a_vote("v3")])
+    seal_all(store)
+    store.votes.append([a_vote("v4")])
+
+    def ids(after: int, until: int, limit: int, campaigns: list[str]) -> list[str]:
+        return [row.record.id for row in store.votes.sealed(after, until, limit, campaigns)]
+
+    assert ids(0, 99, 99, ["online"]) == ["v1", "v3"]
+    assert ids(0, 99, 99, ["online", "other"]) == ["v1", "v2", "v3"]
+    assert ids(0, 99, 1, ["online"]) == ["v1"]
+    assert ids(1, 99, 99, ["online"]) == ["v3"]
+    assert ids(0, 2, 99, ["online"]) == ["v1"]
+    assert ids(0, 99, 99, []) == []
+
+
+def test_flags_and_exclusions_are_joined_in_only_up_to_the_position_asked_for(store: Store) -> None:
+    store.votes.append(
+        [
+            a_vote("v1"),
+            a_vote("v2"),
+            a_remark("f1", "flag", "v1", "identity_leak"),
+            a_remark("x1", "exclusion", "v1", "spam"),
+            a_remark("f2", "flag", "v1", "too_fast"),
+            a_remark("x2", "exclusion", "v1", "bot"),
+        ]
+    )
+    seal_all(store)
+    history = []
+    for until in range(1, 7):
+        row = store.votes.sealed(0, until, 1, ["online"])[0]
+        history.append((row.flags, row.excluded_reason))
+    assert history == [
+        ((), None),
+        ((), None),
+        (("identity_leak",), None),
+        (("identity_leak",), "spam"),
+        (("identity_leak", "too_fast"), "spam"),
+        (("identity_leak", "too_fast"), "bot"),
+    ]
+    untouched = store.votes.sealed(1, 6, 1, ["online"])[0]
+    assert (untouched.flags, untouched.excluded_reason) == ((), None)
+
+
+def test_what_rating_needs_is_read_in_order_and_by_record(store: Store) -> None:
+    store.votes.append(
+        [
+            a_vote("v1", grade=None, winner="tie"),
+            a_remark("x1", "exclusion", "v1", "spam"),
+        ]
+    )
+    seal_all(store)
+    first, second = store.votes.counted(0, 10)
+    assert (first.seq, first.type, first.model_a, first.model_b) == (1, "vote", "m0", "m1")
+    assert (first.grade, first.winner, first.target) == (None, "tie", None)
+    assert (second.seq, second.type, second.target, second.winner) == (2, "exclusion", "v1", None)
+    assert store.votes.counted(1, 10) == [second]
+    assert store.votes.counted(0, 1) == [first]
+    assert store.votes.counted_record("v1") == first
+
+
+def test_battles_without_a_vote_are_told_with_reason_and_guilty_side(store: Store) -> None:
+    make_ready(store, "voted")
+    vote(store, "voted")
+    start(store, "failed")
+    store.battles.claim("failed", "r1")
+    fail(store, "failed")
+    start(store, "skipped")
+    store.battles.skip("skipped")
+    start(store, "elsewhere", campaign="other")
+    store.battles.skip("elsewhere")
+    start(store, "open")
+    found = {outcome.battle.id: outcome for outcome in store.votes.outcomes(["online"])}
+    assert set(found) == {"failed", "skipped"}
+    assert outcome_facts(found["failed"]) == ("failed", "void", "b", "it broke")
+    assert outcome_facts(found["skipped"]) == ("skipped", "skip", None, None)
+    assert found["failed"].battle.void_reason == "endpoint_failed"
+    assert all(outcome.timestamp.endswith("Z") for outcome in found.values())
+    assert list(store.votes.outcomes([])) == []
+
+
+TEXTS = (
+    "plain",
+    "多说一点：模型甲更好。",
+    "مرحبا بالعالم ‏(من اليمين)‏",
+    "👩‍👩‍👧‍👦 e\u0301 🏳️‍🌈 𝔘𝔫𝔦𝔠𝔬𝔡𝔢",
+    "tab\tand\nnewline \u2028 \u0085 \\u0000 % ' \" ;",
+    "long " * 40_000,
+)
+
+
+@pytest.mark.parametrize("said", TEXTS, ids=["plain", "zh", "rtl", "emoji", "odd", "long"])
+def test_every_text_comes_back_exactly_as_it_went_in(store: Store, said: str) -> None:
+    store.battles.add(a_battle(), a_turn(prompt=said))
+    store.battles.claim("b1", "r1")
+    answers = (Answer(said, "stop"), Answer(said[::-1], "stop"))
+    assert store.battles.finish_turn("b1", 1, answers, [(len(said), len(said))], "r1")
+    turn = store.battles.turn("b1", 1)
+    assert turn is not None and turn.prompt == said and turn.answers() == answers
+    content = Content("0f" * 32, [{"role": "user", "content": [{"type": "text", "text": said}]}])
+    record, _ = a_vote("v1", "b1", content=content)
+    assert store.votes.add_vote(
+        record, content, turn=1, idempotency_key=said[:100], request_digest="d"
+    )
+    seal_all(store)
+    (row,) = store.votes.sealed(0, 1, 1, ["online"])
+    assert row.content == content
+    assert row.content.digest() == row.record.content_digest
+
+
+# the log's numbers come from clocks and counters: finite doubles, integers JSON readers keep exact
+floats = st.none() | st.floats(0, 1e9) | st.sampled_from([0.1 + 0.2, 1 / 3, 5e-324, 1e22, 0.0])
+short_text = st.none() | st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12
+)
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | short_text,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+conversations = st.none() | st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": json_values}),
+    max_size=3,
+)
+contents = st.builds(
+    Content,
+    st.binary(min_size=32, max_size=32).map(bytes.hex),
+    conversations,
+    conversations,
+    short_text,
+)
+
+
+@st.composite
+def votes(draw: st.DrawFn) -> tuple[Record, Content]:
+    """Any vote whatsoever that can be in a log; its id is set by the test."""
+    content = draw(contents)
+    optional = {
+        **dict.fromkeys(
+            ("voter", "language", "category_tag", "finish_a", "sampling_rule"), short_text
+        ),
+        **dict.fromkeys(("ttft_a", "ttft_b", "duration_a", "duration_b", "propensity"), floats),
+        **dict.fromkeys(
+            ("turns", "tokens_a", "roster_revision"), st.none() | st.integers(0, 2**31 - 1)
+        ),
+        "grade": st.sampled_from([None, -2, -1, 0, 1, 2]),
+        "both_bad": st.sampled_from([None, True, False]),
+        "reasons": st.lists(st.text("abc√ 好", max_size=4), max_size=3).map(tuple),
+    }
+    return a_vote("", content=content, **{name: draw(value) for name, value in optional.items()})
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(batch=st.lists(votes(), min_size=1, max_size=4))
+def test_every_record_read_back_still_has_the_hash_that_fixed_it(
+    store: Store, batch: list[tuple[Record, Content]]
+) -> None:
+    before = store.votes.position()
+    rows = [
+        (replace(record, id=f"{before}-{i}"), content) for i, (record, content) in enumerate(batch)
+    ]
+    store.votes.append(rows)
+    seal_all(store)
+    read = store.votes.sealed(before, before + len(rows), len(rows), ["online"])
+    assert [(row.record, row.content) for row in read] == rows
+    for row, (written, _) in zip(read, rows, strict=True):
+        assert row.record.leaf() == row.hash == written.leaf()
+        assert row.content is not None
+        assert row.content.digest() == row.record.content_digest
+
+
+# --- snapshots, campaigns, roster ---------------------------------------------------------------
+
+
+def a_snapshot(**changes: Any) -> Snapshot:
+    snapshot = Snapshot(
+        campaign="online",
+        category="overall",
+        method="bt",
+        log_position=1,
+        published_at="2026-01-02T03:04:05.678Z",
+        config={"method": "bt", "tolerance": 1e-9, "anchor": None},
+        config_hash="h",
+        rows=[{"model": "模型 🦙", "rating": 1000.1 + 1e-10, "rating_upper": None, "rank": 1}],
+    )
+    return replace(snapshot, **changes)
+
+
+def test_the_newest_snapshot_is_read_per_campaign_category_and_method(store: Store) -> None:
+    lease = worker_lease(store)
+    published = [
+        a_snapshot(),
+        a_snapshot(log_position=2),
+        a_snapshot(method="elo"),
+        a_snapshot(category="zh", log_position=3),
+        a_snapshot(campaign="other", log_position=4),
+    ]
+    for snapshot in published:
+        store.snapshots.publish(lease, snapshot)
+    assert store.snapshots.latest("online", "overall") == published[2]
+    assert store.snapshots.latest("online", "overall", "bt") == published[1]
+    assert store.snapshots.latest("online", "zh") == published[3]
+    assert store.snapshots.latest("other", "overall") == published[4]
+    assert store.snapshots.latest("online", "overall", "graded") is None
+
+
+def test_the_history_of_snapshots_is_newest_first_and_without_rows(store: Store) -> None:
+    lease = worker_lease(store)
+    for position in (1, 2, 3):
+        store.snapshots.publish(lease, a_snapshot(log_position=position))
+    store.snapshots.publish(lease, a_snapshot(campaign="other", log_position=4))
+    history = store.snapshots.history(["online"], 2)
+    assert [row["log_position"] for row in history] == [3, 2]
+    expected = asdict(a_snapshot(log_position=3))
+    del expected["rows"], expected["config"]
+    assert {name: value for name, value in history[0].items() if name != "id"} == expected
+    assert len(store.snapshots.history(["online", "other"], 99)) == 4
+    assert store.snapshots.history([], 99) == []
+
+
+def test_campaigns_come_by_position_then_id_and_read_back_whole(store: Store) -> None:
+    late = Campaign(
+        **{**asdict(CAMPAIGN), "id": "a-late", "position": 7, "state": "closed", "credit": "©"}
+    )
+    for campaign in (late, replace(CAMPAIGN, id="b", position=5), replace(CAMPAIGN, id="z")):
+        assert store.campaigns.add(campaign)
+    assert [campaign.id for campaign in store.campaigns.all()] == [
+        "online",
+        "z",
+        "b",
+        "other",
+        "a-late",
+    ]
+    assert store.campaigns.get("a-late") == late
+
+
+def test_a_campaign_is_added_once_and_never_overwritten(store: Store) -> None:
+    again = replace(CAMPAIGN, title="Another title")
+    assert not store.campaigns.add(again)
+    assert store.campaigns.get("online") == CAMPAIGN
+    fresh = replace(CAMPAIGN, id="fresh")
+    added = at_once(
+        [lambda i=i: store.campaigns.add(replace(fresh, title=str(i))) for i in range(8)]
+    )
+    assert sum(added) == 1
+    found = store.campaigns.get("fresh")
+    assert found is not None and found.title == str(added.index(True))
+
+
+def test_the_roster_gets_a_new_revision_only_when_something_changed(store: Store) -> None:
+    assert (store.roster.current().revision, store.roster.current().entries) == (0, ())
+    first = store.roster.replace(MODELS, "t1")
+    assert (first.revision, first.at, first.entries) == (1, "t1", MODELS)
+    assert store.roster.replace(list(MODELS), "t2") == first
+    retired = [replace(MODELS[0], state="retired"), *MODELS[1:]]
+    assert store.roster.replace(retired, "t3").revision == 2
+    assert store.roster.replace(retired[::-1], "t4").revision == 3
+    assert store.roster.replace([], "t5").revision == 4
+    assert [(r.revision, r.at) for r in store.roster.history()] == [
+        (1, "t1"),
+        (2, "t3"),
+        (3, "t4"),
+        (4, "t5"),
+    ]
+    assert store.roster.current() == store.roster.history()[-1]
+
+
+def test_a_roster_entry_reads_back_with_every_field(store: Store) -> None:
+    entry = ModelEntry(
+        id="qwen",
+        name="千问 🌟",
+        base_url="https://models.example/v1",
+        model="qwen",
+        api_key_env="KEY",
+        parameters={"temperature": 0.7, "stop": ["a", "b"], "nested": {"x": None}},
+        organization="Ali",
+        license="Apache-2.0",
+        link="https://example.com",
+        modalities=("text", "image"),
+        state="retired",
+        campaigns=("online", "other"),
+    )
+    store.roster.replace([entry], "t1")
+    assert store.roster.current().entries == (entry,)
+    assert store.roster.replace([entry], "t2").revision == 1
+
+
+# --- leases -------------------------------------------------------------------------------------
+
+
+def test_a_lease_is_taken_as_it_was_seen_and_its_fence_grows(store: Store) -> None:
+    first = store.leases.take("worker", "w1", None)
+    assert first == Lease("worker", "w1", 1)
+    seen = store.leases.look("worker")
+    assert seen == LeaseSeen("w1", 1, 0)
+    assert store.leases.take("worker", "w2", None) is None
+    assert store.leases.take("worker", "w2", seen) == Lease("worker", "w2", 2)
+    assert store.leases.take("worker", "w3", seen) is None
+    assert store.leases.look("worker") == LeaseSeen("w2", 2, 0)
+
+
+def test_a_lease_that_moved_since_it_was_seen_cannot_be_taken(store: Store) -> None:
+    lease = worker_lease(store)
+    seen = store.leases.look("worker")
+    store.leases.renew(lease)
+    moved = store.leases.look("worker")
+    assert seen is not None and moved is not None and moved.beat > seen.beat
+    assert store.leases.take("worker", "w2", seen) is None
+    store.leases.renew(lease)
+
+
+def test_sealing_and_publishing_are_signs_of_life_too(store: Store) -> None:
+    lease = worker_lease(store)
+    beats = [store.leases.look("worker")]
+    store.votes.seal(lease, 1)
+    beats.append(store.leases.look("worker"))
+    store.snapshots.publish(lease, a_snapshot())
+    beats.append(store.leases.look("worker"))
+    assert len({seen.beat for seen in beats if seen is not None}) == 3
+
+
+def test_a_released_lease_is_free_but_its_fence_still_grows(store: Store) -> None:
+    lease = worker_lease(store)
+    store.leases.release(lease)
+    seen = store.leases.look("worker")
+    assert seen is not None and seen.holder is None
+    with pytest.raises(LeaseLost):
+        store.leases.renew(lease)
+    again = store.leases.take("worker", "w2", seen)
+    assert again is not None and again.fence == lease.fence + 1
+
+
+def test_releasing_a_lost_lease_does_not_free_the_new_holders(store: Store) -> None:
+    stale = worker_lease(store)
+    fresh = worker_lease(store)
+    store.leases.release(stale)
+    store.leases.renew(fresh)
+
+
+def test_a_forgotten_lease_is_gone_and_cannot_be_renewed(store: Store) -> None:
+    lease = worker_lease(store)
+    store.leases.forget("worker")
+    store.leases.forget("worker")
+    assert store.leases.look("worker") is None
+    with pytest.raises(LeaseLost):
+        store.leases.renew(lease)
+
+
+@pytest.mark.parametrize("held_before", [False, True])
+def test_sixteen_workers_take_a_lease_and_one_gets_it(store: Store, held_before: bool) -> None:
+    if held_before:
+        worker_lease(store)
+    seen = store.leases.look("worker")
+    taken = at_once([lambda i=i: store.leases.take("worker", f"w{i}", seen) for i in range(16)])
+    (lease,) = [lease for lease in taken if lease is not None]
+    store.leases.renew(lease)
+
+
+def test_a_store_that_can_be_reached_answers_a_ping(store: Store) -> None:
+    store.ping()
