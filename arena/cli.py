@@ -113,7 +113,7 @@ def _children(settings: Settings, *, demo: bool) -> list[supervisor.Child]:
         folder = _demo_folder(settings)
         folder.mkdir(parents=True, exist_ok=True)
         children += [
-            supervisor.Child(name, [*python, *argv, str(folder)], env, essential=False)
+            supervisor.Child(name, [sys.executable, *argv, str(folder)], env, essential=False)
             for name, argv in demo_processes()
         ]
     return [

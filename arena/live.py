@@ -33,6 +33,7 @@ _RUNNER_BELL = "arena:wake:runner"
 _WORKER_BELL = "arena:wake:worker"
 _BELL_SECONDS = 60  # a wake-up that nobody heard for this long has been covered by polling
 _HUB_RETRY_SECONDS = 0.2
+_HUB_LOOK_SECONDS = 0.2  # how soon the hub notices that it is to close
 
 T = TypeVar("T")
 
@@ -93,17 +94,13 @@ class RedisLive:
             for live in frames:
                 pipe.rpush(_key(live.battle_id, live.turn), _pack(live.frame))
             pipe.publish(_FRAMES, json.dumps(message, separators=(",", ":")))
-            lengths = pipe.execute()
-            first = [_key(live.battle_id, live.turn) for live in frames if live.number == 0]
-            for key in first:
-                pipe.expire(key, self._ttl)
-            if first:
+            lengths = dict(zip(frames, pipe.execute(), strict=False))
+            made = [live for live, length in lengths.items() if length == 1]
+            for live in made:
+                pipe.expire(_key(live.battle_id, live.turn), self._ttl)
+            if made:
                 pipe.execute()
-        return {
-            live.battle_id
-            for live, length in zip(frames, lengths, strict=False)
-            if length != live.number + 1
-        }
+        return {live.battle_id for live, length in lengths.items() if length != live.number + 1}
 
     def replace(self, battle_id: str, turn: int, frames: Sequence[Frame]) -> None:
         key = _key(battle_id, turn)
@@ -242,15 +239,17 @@ class _Hub:
             self._closed.wait(_HUB_RETRY_SECONDS)
 
     def _subscribe(self) -> None:
-        with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]  # redis-py
+        with self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]  # redis-py
             pubsub.subscribe(_FRAMES, _BOARDS)
-            pubsub.get_message(timeout=2)  # the confirmation
-            self._subscribed.set()
-            self._tell_all_to_look()
             while not self._closed.is_set():
-                message = pubsub.get_message(timeout=1)
-                if message is not None:
+                message = pubsub.get_message(timeout=_HUB_LOOK_SECONDS)
+                if message is None:
+                    continue
+                if message["type"] == "message":
                     self._hand_out(message["channel"], json.loads(message["data"]))
+                elif message["channel"] == _FRAMES:  # subscribed, at first or anew by redis-py
+                    self._subscribed.set()
+                    self._tell_all_to_look()
 
     def _tell_all_to_look(self) -> None:
         with self._lock:

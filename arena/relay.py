@@ -12,11 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from arena.battle import Frame, Turn, TurnState
+from arena.battle import BattleState, Frame, Turn, TurnState
 from arena.errors import LiveLost
 from arena.interfaces import BattleStore, LiveBuffer, LiveFrame, Subscription, TurnEnded
 
 HEARTBEAT_SECONDS = 5.0
+SKIPPED = "skipped"
+
+_VOID_PLACE = 999_999_999
+"""Where a void turn ends: its frames are not kept, so the end stands after any that was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,12 @@ def _frame_events(turn: int, number: int, frame: Frame) -> Iterator[Event]:
         yield Event("delta", turn, 2 * number + offset, data)
 
 
+def _end_place(turn: Turn) -> int:
+    return _VOID_PLACE if turn.state is TurnState.void else 2 * len(turn.steps)
+
+
 def _last_event(turn: Turn, reason: str | None) -> Event:
-    place = 2 * len(turn.steps)
+    place = _end_place(turn)
     if turn.state is TurnState.void:
         return Event("void", turn.number, place, {"turn": turn.number, "reason": reason})
     answer_a, answer_b = turn.answers()
@@ -59,7 +67,7 @@ class Relay:
         """Whether a follower that has seen this event has seen everything."""
         if turn.state is TurnState.running:
             return False
-        return _place_after(turn, last_event_id) > 2 * len(turn.steps)
+        return _place_after(turn, last_event_id) == _end_place(turn) + 1
 
     def follow(self, turn: Turn, last_event_id: str | None) -> Iterator[Event | None]:
         """The turn's events after `last_event_id` (unknown or None: from the start).
@@ -105,13 +113,20 @@ class Relay:
                     place = event.place + 1
 
     def _settled(self, turn: Turn, place: int) -> Iterator[Event]:
+        if place > _end_place(turn):  # an id that was never given
+            place = 0
         if turn.state is TurnState.ready:
             for number, frame in enumerate(turn.frames()):
                 for event in _frame_events(turn.number, number, frame):
                     if event.place >= place:
                         yield event
-        battle = self._battles.get(turn.battle_id)
-        yield _last_event(turn, battle.void_reason if battle else None)
+        yield _last_event(turn, self._reason(turn.battle_id))
+
+    def _reason(self, battle_id: str) -> str | None:
+        battle = self._battles.get(battle_id)
+        if battle is None or battle.state is BattleState.skipped:
+            return SKIPPED
+        return battle.void_reason
 
 
 def _place_after(turn: Turn, last_event_id: str | None) -> int:

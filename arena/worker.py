@@ -63,15 +63,15 @@ class Worker:
         shift = _Shift(self._store, self._live, lease)
         beat = time.monotonic()
         while not stop.is_set():
-            sealed = shift.seal()
-            waiting = shift.publish()
             if time.monotonic() - beat >= self._beat_seconds:
                 beat = time.monotonic()
                 self._store.leases.renew(lease)
-            if sealed < _SEAL_BATCH:
-                self._live.wait_for_work(
-                    _PUBLISH_SECONDS if waiting else min(self._poll, self._beat_seconds)
-                )
+            if shift.seal() == _SEAL_BATCH:
+                continue  # a large import: no board of half of it
+            waiting = shift.publish()
+            self._live.wait_for_work(
+                _PUBLISH_SECONDS if waiting else min(self._poll, self._beat_seconds)
+            )
 
 
 class _Shift:

@@ -238,6 +238,8 @@ class FakeBattles:
             if row is None or not row.may_become(BattleState.skipped):
                 return False
             row.move(BattleState.skipped)
+            if row.turns[-1].state is TurnState.running:
+                row.end_turn(state=TurnState.void)
             return True
 
     def request_stop(self, battle_id: str) -> bool:

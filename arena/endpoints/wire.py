@@ -173,7 +173,7 @@ class Wire:
     def _further_records(self, room: int) -> bytes:
         """What has arrived already: one TLS read brings one record, and servers send small ones."""
         data = b""
-        with suppress(ssl.SSLWantReadError):
+        with suppress(OSError):  # nothing more yet, or a failure that the next read meets again
             while len(data) < room and (record := self._open.recv(room - len(data))):
                 data += record
         return data

@@ -223,8 +223,16 @@ class SqlBattles:
         return True
 
     def skip(self, battle_id: str) -> bool:
+        """Leave the battle; a turn that was running is over with it."""
+        statement = move(battle_id, BattleState.skipped).values(ended_at=now())
+        running = update(turns).where(
+            turns.c.battle_id == battle_id, turns.c.state == TurnState.running
+        )
         with self._db.write() as connection:
-            return _won(connection, move(battle_id, BattleState.skipped).values(ended_at=now()))
+            if not _won(connection, statement):
+                return False
+            connection.execute(running.values(state=TurnState.void))
+        return True
 
     def request_stop(self, battle_id: str) -> bool:
         statement = (

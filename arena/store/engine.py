@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from arena.errors import BadSetting, Unavailable
@@ -87,8 +87,8 @@ class Database:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except IntegrityError:
-        raise  # a conflict the caller asked for, not an outage
+    except (IntegrityError, DataError):
+        raise  # a conflict, or a value no database of this kind can hold: not an outage
     except (DBAPIError, PoolTimeout) as error:
         raise _away() from error
 

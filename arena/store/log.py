@@ -122,9 +122,13 @@ class SqlVoteLog:
         here = (imports.c.campaign == campaign.id) & (imports.c.digest == digest)
         with self._db.write() as connection:
             add_campaign(connection, campaign)
-            if connection.execute(select(imports.c.votes).where(here)).first() is not None:
-                raise Conflict(f"This file has been imported into '{campaign.id}' before.")
-            connection.execute(insert(imports).values(claim))
+            try:
+                with connection.begin_nested():
+                    connection.execute(insert(imports).values(claim))
+            except IntegrityError:
+                raise Conflict(
+                    f"This file has been imported into '{campaign.id}' before."
+                ) from None
             count = _append(connection, rows)
             connection.execute(update(imports).where(here).values(votes=count))
         return count

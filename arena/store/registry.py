@@ -17,10 +17,12 @@ from arena.store.tables import campaigns, leases, roster_revisions, snapshots
 
 def add_campaign(connection: Connection, campaign: Campaign) -> bool:
     """Add a campaign unless one of this id exists; says whether it was added."""
-    there = connection.execute(select(campaigns.c.id).where(campaigns.c.id == campaign.id)).first()
-    if there is None:
-        connection.execute(insert(campaigns).values(asdict(campaign)))
-    return there is None
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(campaigns).values(asdict(campaign)))
+    except IntegrityError:  # it is there, or another process added it at the same moment
+        return False
+    return True
 
 
 class SqlCampaigns:
@@ -30,11 +32,8 @@ class SqlCampaigns:
         self._db = database
 
     def add(self, campaign: Campaign) -> bool:
-        try:
-            with self._db.write() as connection:
-                return add_campaign(connection, campaign)
-        except IntegrityError:  # another process added it at the same moment
-            return False
+        with self._db.write() as connection:
+            return add_campaign(connection, campaign)
 
     def get(self, campaign_id: str) -> Campaign | None:
         query = select(campaigns).where(campaigns.c.id == campaign_id)

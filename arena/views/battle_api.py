@@ -38,6 +38,7 @@ def _view(battle_id: str) -> dict[str, Any]:
     body=schemas.NewBattle,
     answers={201: schemas.BattleView},
     refusals=(400, 403, 404, 409, 413, 422, 429, 503),
+    gives={"Location": "The battle's address."},
 )
 def start() -> tuple[Response, int, dict[str, str]]:
     body = schemas.read_body(schemas.NewBattle)
@@ -131,7 +132,8 @@ def events(battle_id: str) -> Response:
     if found.relay.is_over(turn, last_event_id):
         return Response(status=204)
     found.streams.take()
-    response = event_stream(map(_sse, found.relay.follow(turn, last_event_id)))
+    told = (_sse(event) for event in found.relay.follow(turn, last_event_id))
+    response = event_stream(told)
     response.call_on_close(found.streams.give_back)
     return response
 

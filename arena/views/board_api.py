@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -33,12 +32,14 @@ _HISTORY = 1_000
         "category": f"Default: {OVERALL}.",
         "method": "Default: auto, the method this campaign publishes.",
     },
+    headers={"If-None-Match": "The `ETag` you have: 304 while it is the newest."},
+    gives={"ETag": "Changes with every publication."},
 )
 def board() -> Response:
     found = services()
     published = found.boards.get(
-        found.campaigns.get(request.args.get("campaign")),
-        request.args.get("category", OVERALL),
+        found.campaigns.get(schemas.word("campaign")),
+        schemas.word("category") or OVERALL,
         request.args.get("method", "auto"),
     )
     response = Response(published.body, mimetype="application/json")
@@ -63,22 +64,29 @@ def board_events() -> Response:
 
 
 def _announcements(found: Services) -> Iterator[str]:
-    public = {campaign.id for campaign in found.campaigns.public()}
-    yield ": open\n\n"
     with found.live.boards() as subscription:
+        yield ": open\n\n"  # from here on nothing is missed
         while True:
-            yield _next_announcement(subscription, public)
+            yield _next_announcement(found, subscription)
 
 
-def _next_announcement(subscription: Subscription[dict[str, Any]], public: set[str]) -> str:
+def _next_announcement(found: Services, subscription: Subscription[dict[str, Any]]) -> str:
     snapshot = subscription.get(timeout=HEARTBEAT_SECONDS)
-    if snapshot is None or snapshot["campaign"] not in public:
+    if snapshot is None or not _is_public(found, snapshot["campaign"]):
         return ": still here\n\n"
     return f"event: snapshot\ndata: {json.dumps(snapshot, separators=(',', ':'))}\n\n"
 
 
+def _is_public(found: Services, campaign_id: str) -> bool:
+    return any(campaign.id == campaign_id for campaign in found.campaigns.public())
+
+
 @blueprint.get("/boards")
-@operation("Boards that were published, newest first", answers={200: None}, refusals=(503,))
+@operation(
+    "Boards that were published, newest first",
+    answers={200: schemas.BoardsView},
+    refusals=(503,),
+)
 def boards() -> Response:
     found = services()
     public = [campaign.id for campaign in found.campaigns.public()]
@@ -86,13 +94,21 @@ def boards() -> Response:
 
 
 @blueprint.get("/campaigns")
-@operation("Campaigns with their rules and consent", answers={200: None}, refusals=(503,))
+@operation(
+    "Campaigns with their rules and consent",
+    answers={200: schemas.CampaignsView},
+    refusals=(503,),
+)
 def campaigns() -> Response:
-    return jsonify({"campaigns": [asdict(c) for c in services().campaigns.public()]})
+    return jsonify({"campaigns": [c.to_json() for c in services().campaigns.public()]})
 
 
 @blueprint.get("/models")
-@operation("The roster, with dated entries and retirements", answers={200: None}, refusals=(503,))
+@operation(
+    "The roster, with dated entries and retirements",
+    answers={200: schemas.ModelsView},
+    refusals=(503,),
+)
 def models() -> Response:
     history = services().store.roster.history()
     return jsonify(

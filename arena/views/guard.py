@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, render_template, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug import exceptions
+from werkzeug.exceptions import HTTPException
 
-from arena.errors import CrossOrigin, RequestError, TooLarge
+from arena.errors import (
+    CrossOrigin,
+    MalformedRequest,
+    NotFound,
+    RequestError,
+    TooLarge,
+    Unauthorized,
+)
 from arena.views.context import VOTER_COOKIE, VOTER_COOKIE_SECONDS, services
 from arena.views.language import template_words
 
 _log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "/api/docs#{slug}"
+_LONGEST_TEXT = 300  # what a client sent is not sent back at any length
+_FOR_PROGRAMS = ("/api/", "/healthz", "/readyz", "/metrics")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
     "Content-Security-Policy": (
@@ -50,7 +59,7 @@ def _refuse_other_origins() -> None:
     foreign = (
         request.headers.get("Sec-Fetch-Site") == "cross-site"
         if origin is None
-        else urlsplit(origin).netloc != request.host
+        else origin not in (f"http://{request.host}", f"https://{request.host}")
     )
     if foreign:
         raise CrossOrigin("Requests that change something must come from this site's own pages.")
@@ -74,7 +83,8 @@ def _finish(response: Response) -> Response:
 
 def _answer(status: int, slug: str, title: str, detail: str, field: str | None) -> Response:
     """A problem for programs, a page for people."""
-    if request.path.startswith("/api/") and request.path != "/api/docs":
+    detail = _shortened(detail)
+    if request.path.startswith(_FOR_PROGRAMS) and request.path != "/api/docs":
         body = {
             "type": PROBLEM_TYPE.format(slug=slug),
             "title": title,
@@ -82,7 +92,7 @@ def _answer(status: int, slug: str, title: str, detail: str, field: str | None) 
             "detail": detail,
         }
         if field is not None:
-            body["field"] = field
+            body["field"] = _shortened(field)
         return Response(
             json.dumps(body, ensure_ascii=False), status, mimetype="application/problem+json"
         )
@@ -92,17 +102,28 @@ def _answer(status: int, slug: str, title: str, detail: str, field: str | None) 
     return Response(page, status, mimetype="text/html")
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+
+
 def _refused(error: RequestError) -> Response:
     response = _answer(error.status, error.slug, error.title, error.detail, error.field)
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 
 def _http_error(error: HTTPException) -> Response:
-    if isinstance(error, RequestEntityTooLarge):
-        limit = services().settings.max_body_bytes
-        return _refused(TooLarge(f"The body may have at most {limit} bytes."))
+    match error:
+        case exceptions.RequestEntityTooLarge():
+            limit = services().settings.max_body_bytes
+            return _refused(TooLarge(f"The body may have at most {limit} bytes."))
+        case exceptions.NotFound():
+            return _refused(NotFound("There is nothing at this address."))
+        case exceptions.BadRequest():
+            return _refused(MalformedRequest("The request cannot be understood."))
     status, title = error.code or 500, error.name
     slug = title.lower().replace(" ", "-")
     response = _answer(status, slug, title, error.description or title, None)

@@ -11,17 +11,28 @@ from prometheus_client.registry import Collector
 
 from arena.errors import ArenaError
 from arena.interfaces import Store
+from arena.views import schemas
 from arena.views.context import Services, is_operator, require_operator, services
+from arena.views.openapi import operation
 
 blueprint = Blueprint("health", __name__)
 
+_TOKEN = {"Authorization": "Bearer, and the operator's token."}
+
 
 @blueprint.get("/healthz")
+@operation("Whether this process answers", answers={200: schemas.HealthView}, refusals=())
 def healthz() -> Response:
     return jsonify({"status": "alive"})
 
 
 @blueprint.get("/readyz")
+@operation(
+    "Whether votes can be stored; the operator's token also gives the reasons",
+    answers={200: schemas.HealthView, 503: schemas.HealthView},
+    refusals=(),
+    headers=_TOKEN,
+)
 def readyz() -> tuple[Response, int]:
     """503 when votes cannot be stored. Reasons are for the operator's token only."""
     found = services()
@@ -69,6 +80,12 @@ class _StoreCollector(Collector):
 
 
 @blueprint.get("/metrics")
+@operation(
+    "Prometheus metrics, for the operator's token",
+    answers={200: "text/plain"},
+    refusals=(401, 503),
+    headers=_TOKEN,
+)
 def metrics() -> Response:
     require_operator()
     registry = CollectorRegistry(auto_describe=False)

@@ -9,6 +9,8 @@ from typing import Any
 
 from flask import Response, g, request
 
+from arena.views.context import services
+
 STATIC = Path(__file__).parents[2] / "static"
 LANGUAGES = ("en", "zh")
 COOKIE = "arena_lang"
@@ -48,7 +50,12 @@ def remember(response: Response) -> Response:
     if request.args.get("lang") in LANGUAGES and "lang_kept" not in g:
         g.lang_kept = True
         response.set_cookie(
-            COOKIE, language(), max_age=365 * 24 * 3600, samesite="Lax", httponly=True
+            COOKIE,
+            language(),
+            max_age=365 * 24 * 3600,
+            httponly=True,
+            samesite="Lax",
+            secure=services().settings.cookie_secure,
         )
     response.headers.add("Vary", "Accept-Language, Cookie")
     return response

@@ -16,7 +16,7 @@ blueprint = Blueprint("log", __name__, url_prefix="/api")
 @blueprint.get("/votes")
 @operation(
     "The log in sequence order, one row a record",
-    answers={200: "application/x-ndjson"},
+    answers={200: tuple(media.partition(";")[0] for media in log.MEDIA_TYPES.values())},
     refusals=(404, 422, 503),
     query={
         "format": "jsonl (default) or csv; parquet later.",
@@ -31,7 +31,7 @@ def votes() -> Response:
     outcomes = request.args.get("outcomes", "votes")
     if outcomes not in ("votes", "all"):
         raise InvalidField("'outcomes' must be 'votes' or 'all'.", field="outcomes")
-    named = request.args.get("campaign")
+    named = schemas.word("campaign")
     campaigns = found.campaigns.public() if named is None else [found.campaigns.get(named)]
     after = schemas.whole_number("after", 0)
     until = found.store.votes.position()

@@ -12,17 +12,20 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from arena import __version__
-from arena.views.schemas import ProblemView
+from arena.views.schemas import DocumentView, ProblemView
 
 blueprint = Blueprint("openapi", __name__, url_prefix="/api")
 
 F = TypeVar("F", bound=Callable[..., Any])
-Shape = type[BaseModel] | str | None
+Shape = type[BaseModel] | str | tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One call: answers by status (a shape, a media type, or nothing), statuses of refusals."""
+    """One call: answers by status (a shape, media types, or nothing), statuses of refusals.
+
+    `gives` are the headers that every answer but a refusal has.
+    """
 
     summary: str
     answers: Mapping[int, Shape]
@@ -30,6 +33,7 @@ class Operation:
     body: type[BaseModel] | None = None
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    gives: Mapping[str, str] = field(default_factory=dict)
 
 
 _operations: dict[str, Operation] = {}
@@ -43,12 +47,13 @@ def operation(
     body: type[BaseModel] | None = None,
     query: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
+    gives: Mapping[str, str] | None = None,
 ) -> Callable[[F], F]:
     """Say in the OpenAPI document what the decorated view does."""
 
     def remember(view: F) -> F:
         _operations[f"{view.__module__}.{view.__name__}"] = Operation(
-            summary, answers, refusals, body, query or {}, headers or {}
+            summary, answers, refusals, body, query or {}, headers or {}, gives or {}
         )
         return view
 
@@ -95,10 +100,17 @@ def _describe(said: Operation, path_arguments: list[str]) -> dict[str, Any]:
             *(_parameter(name, "header", text) for name, text in said.headers.items()),
         ],
         "responses": {
-            **{str(status): _response(status, shape) for status, shape in said.answers.items()},
             **{
-                str(status): _response(status, ProblemView, "application/problem+json")
+                str(status): _response(status, shape, headers=said.gives)
+                for status, shape in said.answers.items()
+            },
+            **{
+                str(status): _response(status, ProblemView, media="application/problem+json")
                 for status in said.refusals
+            },
+            "default": {
+                **_response(400, ProblemView, media="application/problem+json"),
+                "description": "Any other refusal",
             },
         },
     }
@@ -120,12 +132,24 @@ def _parameter(name: str, place: str, text: str) -> dict[str, Any]:
     }
 
 
-def _response(status: int, shape: Shape, media: str = "application/json") -> dict[str, Any]:
+def _response(
+    status: int,
+    shape: Shape,
+    *,
+    media: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if isinstance(shape, str):
-        described["content"] = {shape: {"schema": {"type": "string"}}}
-    elif shape is not None:
+    if headers:
+        described["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in headers.items()
+        }
+    if isinstance(shape, type):
         described["content"] = {media: {"schema": _reference(shape)}}
+    elif shape is not None:
+        kinds = (shape,) if isinstance(shape, str) else shape
+        described["content"] = {kind: {"schema": {"type": "string"}} for kind in kinds}
     return described
 
 
@@ -134,5 +158,6 @@ def _reference(shape: type[BaseModel]) -> dict[str, str]:
 
 
 @blueprint.get("/openapi.json")
+@operation("This document", answers={200: DocumentView}, refusals=())
 def openapi() -> Response:
     return jsonify(document(current_app))

@@ -10,9 +10,10 @@ from arena.boards import METHODS, OVERALL
 from arena.campaigns import DEFAULT
 from arena.errors import NotFound
 from arena.interfaces import Campaign
+from arena.views import schemas
 from arena.views.context import services, voter
 from arena.views.language import remember, template_words
-from arena.views.openapi import document
+from arena.views.openapi import document, operation
 
 blueprint = Blueprint("pages", __name__)
 blueprint.after_request(remember)
@@ -38,19 +39,20 @@ def battle(battle_id: str | None = None) -> str:
     )
 
 
-def _chosen(campaigns: list[Campaign]) -> Campaign:
-    wish = request.args.get("campaign", DEFAULT.id)
-    for campaign in campaigns:
-        if campaign.id == wish:
-            return campaign
-    raise NotFound("There is no open campaign of this name.")
+def _chosen(campaigns: list[Campaign]) -> Campaign | None:
+    """The campaign that is wished for, else the default one, else any; None when all are closed."""
+    wish = request.args.get("campaign")
+    open_ones = {campaign.id: campaign for campaign in campaigns}
+    if wish is not None and wish not in open_ones:
+        raise NotFound("There is no open campaign of this name.", field="campaign")
+    return open_ones.get(wish or DEFAULT.id, next(iter(campaigns), None))
 
 
 @blueprint.get("/board")
 def board() -> str:
     found = services()
-    campaign = found.campaigns.get(request.args.get("campaign"))
-    category = request.args.get("category", OVERALL)
+    campaign = found.campaigns.get(schemas.word("campaign"))
+    category = schemas.word("category") or OVERALL
     method = request.args.get("method", METHODS[0])
     try:
         document = found.boards.get(campaign, category, method).document
@@ -79,5 +81,6 @@ def about() -> str:
 
 
 @blueprint.get("/api/docs")
+@operation("This document, for readers", answers={200: "text/html"}, refusals=())
 def docs() -> str:
     return _page("docs.html", "docs", api=document(current_app))

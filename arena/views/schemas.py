@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from flask import request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from arena.battle import Grade
 from arena.errors import InvalidField, MalformedRequest
@@ -19,6 +30,9 @@ GradeValue = Annotated[
     ),
 ]
 
+# no NUL and (as the pattern can only look at whole characters) no half of a surrogate pair
+Word = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=200)]
+
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -28,8 +42,8 @@ class NewBattle(_Body):
     """A prompt for two models drawn at random."""
 
     prompt: str
-    campaign: str | None = Field(None, description="Default: the open campaign.")
-    redraw_of: str | None = Field(None, description="Your void battle that is tried again.")
+    campaign: Word | None = Field(None, description="Default: the open campaign.")
+    redraw_of: Word | None = Field(None, description="Your void battle that is tried again.")
 
 
 class NewTurn(_Body):
@@ -43,7 +57,7 @@ class Vote(_Body):
 
     grade: GradeValue
     both_bad: bool = Field(False, description="Only with grade 0.")
-    reasons: list[str] = Field(default_factory=list, max_length=10)
+    reasons: list[Word] = Field(default_factory=list, max_length=10)
     comment: str | None = None
 
 
@@ -65,8 +79,22 @@ class TurnView(BaseModel):
     finish_b: str | None = None
 
 
-class BattleView(BaseModel):
-    """The blind projection of a battle; after the vote also grade, names and receipt."""
+class RevealView(BaseModel):
+    """What the committed vote reveals."""
+
+    grade: int
+    both_bad: bool
+    model_a: str
+    model_b: str
+    about_a: dict[str, str]
+    about_b: dict[str, str]
+    receipt: str
+
+
+class BlindView(BaseModel):
+    """A battle before its vote."""
+
+    model_config = ConfigDict(extra="forbid")
 
     id: str
     campaign: str
@@ -78,16 +106,12 @@ class BattleView(BaseModel):
     void_reason: str | None = None
 
 
-class RevealView(BaseModel):
-    """What the committed vote reveals."""
+class VotedView(RevealView, BlindView):
+    """A battle after its vote: the same, and what the vote revealed."""
 
-    grade: int
-    both_bad: bool
-    model_a: str
-    model_b: str
-    about_a: dict[str, str]
-    about_b: dict[str, str]
-    receipt: str
+
+class BattleView(RootModel[BlindView | VotedView]):
+    """Your battle, blind until it has your vote."""
 
 
 class BoardRow(BaseModel):
@@ -125,6 +149,83 @@ class BoardView(BaseModel):
     rows: list[BoardRow]
 
 
+class BoardEntry(BaseModel):
+    """A board that was published, without its rows."""
+
+    id: int
+    campaign: str
+    category: str
+    method: str
+    log_position: int
+    published_at: str
+    config_hash: str
+
+
+class BoardsView(BaseModel):
+    """Boards, newest first."""
+
+    boards: list[BoardEntry]
+
+
+class CampaignEntry(BaseModel):
+    """A named set of battles with its own roster, rules and board."""
+
+    id: str
+    kind: str
+    title: str
+    title_zh: str
+    description: str
+    description_zh: str
+    consent: str
+    consent_zh: str
+    credit: str
+    license: str
+    source: str
+    state: str
+    public: bool
+    publish_text: bool
+
+
+class CampaignsView(BaseModel):
+    """Every public campaign."""
+
+    campaigns: list[CampaignEntry]
+
+
+class ModelView(BaseModel):
+    """What anyone may know of a model; `retired_at` is null while it plays."""
+
+    id: str
+    name: str
+    organization: str
+    license: str
+    link: str
+    modalities: list[str]
+    entered_at: str
+    retired_at: str | None
+
+
+class ModelsView(BaseModel):
+    """The roster's newest revision, and every model that ever stood in it."""
+
+    revision: int
+    models: list[ModelView]
+
+
+class HealthView(BaseModel):
+    """`problems` (by part) are told to the operator only."""
+
+    status: str
+    problems: dict[str, str] = Field(default_factory=dict)
+
+
+class DocumentView(BaseModel):
+    """An OpenAPI 3.1 document."""
+
+    openapi: str
+    paths: dict[str, Any]
+
+
 class ProblemView(BaseModel):
     """A refusal (RFC 9457)."""
 
@@ -141,12 +242,14 @@ B = TypeVar("B", bound=BaseModel)
 def read_body(shape: type[B]) -> B:
     """The request's JSON body.
 
-    Raises `MalformedRequest` when it is not UTF-8 JSON, `InvalidField` when it has another shape.
-    An absent body is an empty object.
+    Raises `MalformedRequest` when it is not UTF-8 JSON, `InvalidField` when it has another shape,
+    `RequestEntityTooLarge`. An absent body is an empty object.
     """
     raw = request.get_data()
+    if request.content_length is None and len(raw) >= (request.max_content_length or math.inf):
+        raise RequestEntityTooLarge  # Werkzeug cuts a chunked body at the limit and says nothing
     try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant) if raw else {}
+        body = _decoded(raw) if raw else {}
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise MalformedRequest("The body must be JSON in UTF-8.") from error
     if not isinstance(body, dict):
@@ -154,13 +257,48 @@ def read_body(shape: type[B]) -> B:
     try:
         return shape.model_validate(body)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise InvalidField(f"'{field}': {first['msg']}.", field=field) from error
+        said = _SENTENCES.get(first["type"], f"{{}}: {first['msg']}.")
+        raise InvalidField(said.format(f"'{field}'"), field=field) from error
+
+
+_SENTENCES = {
+    "missing": "{} is missing.",
+    "extra_forbidden": "{} is not a known field.",
+    "string_type": "{} must be text.",
+    "string_too_long": "{} is too long.",
+    "string_unicode": "{} holds characters that cannot be stored.",
+    "string_pattern_mismatch": "{} holds characters that cannot be stored.",
+    "bool_type": "{} must be true or false.",
+    "list_type": "{} must be a list.",
+    "too_long": "{} has too many items.",
+}
+
+
+def _decoded(raw: bytes) -> Any:
+    return json.loads(
+        raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique_keys
+    )
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):  # which of two grades is meant?
+        raise ValueError("a key is given twice")
+    return found
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def word(name: str) -> str | None:
+    """A query parameter that names something, None when absent; raises `InvalidField`."""
+    text = request.args.get(name)
+    if text is not None and "\x00" in text:
+        raise InvalidField(f"'{name}' holds characters that cannot be stored.", field=name)
+    return text
 
 
 def whole_number(name: str, default: int) -> int:

@@ -19,7 +19,10 @@ addEventListener("highlighter", () => renderSoon(answers));
 
 /** Both sides are rendered in one frame, so that neither seems ahead; rarer when it is dear. */
 function renderSoon(these) {
-  for (const answer of these) changed.add(answer);
+  for (const answer of these) {
+    if (answer.isShown) changed.add(answer);
+    else answers.delete(answer);
+  }
   timer ??= setTimeout(() => requestAnimationFrame(renderChanged), Math.max(RENDER_EVERY_MS, cost * 4));
 }
 
@@ -64,6 +67,10 @@ export class Answer {
   constructor(element) {
     this.#element = element;
     answers.add(this);
+  }
+
+  get isShown() {
+    return this.#element.isConnected;
   }
 
   get text() {

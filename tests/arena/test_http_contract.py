@@ -278,7 +278,9 @@ def test_elsewhere_an_error_is_a_page(
     assert "<main" in answer.get_data(as_text=True)
 
 
-@pytest.mark.parametrize("path", ["/", "/battles/anything", "/board", "/log", "/about", "/api/docs"])
+@pytest.mark.parametrize(
+    "path", ["/", "/battles/anything", "/board", "/log", "/about", "/api/docs"]
+)
 def test_every_page_is_there(voter: CheckedClient, path: str) -> None:
     answer = voter.get(path)
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
