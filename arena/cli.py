@@ -345,7 +345,7 @@ def _counted(rows: Iterator[dict[str, Any]], progress: Callable[[int], None]) ->
 @click.option("--license", "licence", default="", help="Their licence.")
 @click.option("--source", default="", help="Where they come from (an address).")
 def import_log(
-    file: Path, campaign: str, title: str | None, credit: str, licence: str, source: str
+    *, file: Path, campaign: str, title: str | None, credit: str, licence: str, source: str
 ) -> None:
     """Append the votes of FILE (CSV or JSONL) to a campaign: all of them or none."""
     made = Campaign(

@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 _TRIES = 5  # waits of 0.5, 1, 2 and 4 seconds: a restarting endpoint comes back
 _RETRY_SECONDS = 0.5
+_COMMIT_RETRY_SECONDS = 1.0
 _DRAIN_TICKS = 8  # once both answers are complete, the rest is shown within about a second
 _DRAIN_STEP = 48
 _COMMITTERS = 4
@@ -118,6 +119,7 @@ class _RunningTurn:
     sides: tuple[_Side, _Side]
     frames: list[Frame] = field(default_factory=list)
     stopping: bool = False
+    ending: bool = False
 
     def tick(self) -> LiveFrame | None:
         """Advance both sides in lockstep; None when there is nothing to show."""
@@ -138,7 +140,10 @@ class _RunningTurn:
 
     @property
     def complete(self) -> bool:
-        return all(side.finished is not None and not side.pending for side in self.sides)
+        return all(
+            side.finished is not None and not side.arrived and not side.pending
+            for side in self.sides
+        )
 
     @property
     def stoppable(self) -> bool:
@@ -185,9 +190,7 @@ class Runner:
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then void what is still running, so that nothing is stuck."""
-        lease = self._store.leases.take(_lease_name(self.id), self.id, None)
-        if lease is None:
-            raise LeaseLost(f"runner {self.id} cannot register")
+        lease = self._register()
         helpers = [
             threading.Thread(target=self._pace, name="pace"),
             threading.Thread(target=self._watch, args=(lease,), name="watch"),
@@ -204,6 +207,13 @@ class Runner:
                 self._end(turn, self._interrupt)
             self._committers.shutdown(wait=True)
             self._store.leases.forget(lease.name)
+
+    def _register(self) -> Lease:
+        name = _lease_name(self.id)
+        lease = self._store.leases.take(name, self.id, self._store.leases.look(name))
+        if lease is None:
+            raise LeaseLost(f"runner {self.id} cannot register")
+        return lease
 
     # --- taking in --------------------------------------------------------------------------
 
@@ -231,14 +241,21 @@ class Runner:
         battle = self._store.battles.claim(battle_id, self.id)
         if battle is None:
             return
-        turns = self._store.battles.turns(battle_id)
-        entries = {entry.id: entry for r in self._store.roster.history() for entry in r.entries}
-        a, b = (_Side(entries[battle.model(side)], _messages(turns, side)) for side in SIDES)
-        turn = _RunningTurn(battle, battle.turn, (a, b))
+        try:
+            turn = self._prepared(battle)
+        except Unavailable:
+            self._committers.submit(self._give_up, battle)  # claimed for good, and never begun
+            raise
         with self._lock:
             self._turns[battle_id] = turn
         for side in turn.sides:
             threading.Thread(target=self._read, args=(side,), name="read", daemon=True).start()
+
+    def _prepared(self, battle: Battle) -> _RunningTurn:
+        turns = self._store.battles.turns(battle.id)
+        entries = {entry.id: entry for r in self._store.roster.history() for entry in r.entries}
+        a, b = (_Side(entries[battle.model(side)], _messages(turns, side)) for side in SIDES)
+        return _RunningTurn(battle, battle.turn, (a, b))
 
     # --- reading one answer -----------------------------------------------------------------
 
@@ -329,32 +346,46 @@ class Runner:
 
     def _running(self) -> list[_RunningTurn]:
         with self._lock:
-            return list(self._turns.values())
+            return [turn for turn in self._turns.values() if not turn.ending]
 
     # --- ending a turn ----------------------------------------------------------------------
 
     def _end(self, turn: _RunningTurn, commit: Callable[[_RunningTurn], bool]) -> None:
         """Take the turn out of the pacing and commit its end off this thread."""
         with self._lock:
-            if self._turns.pop(turn.battle.id, None) is None:
+            if turn.ending:
                 return
+            turn.ending = True
         turn.cancel()
         self._committers.submit(self._commit, turn, commit)
 
     def _commit(self, turn: _RunningTurn, commit: Callable[[_RunningTurn], bool]) -> None:
+        try:
+            self._insist(turn.battle, lambda: commit(turn))
+        except Exception:  # noqa: BLE001  whatever it is, the battle must not stay as it is
+            _log.exception("the end of %s cannot be stored, so it is void", turn.battle.id)
+            self._give_up(turn.battle)
+        with self._lock:
+            if self._turns.get(turn.battle.id) is turn:  # and not its follow-up already
+                del self._turns[turn.battle.id]
+
+    def _give_up(self, battle: Battle) -> None:
+        try:
+            self._insist(battle, lambda: self._void_interrupted(battle.id, battle.turn, self.id))
+        except Exception:  # noqa: BLE001  in a pool nobody else would hear of it
+            _log.exception("%s cannot be made void", battle.id)
+
+    def _insist(self, battle: Battle, commit: Callable[[], bool]) -> None:
         """Commit, however long the database is away: the answers exist only here until then."""
         while True:
             try:
-                commit(turn)
+                commit()
                 break
             except Unavailable as error:
-                _log.warning("the end of %s waits for the database: %s", turn.battle.id, error)
-                if self._closing.wait(1.0):
+                _log.warning("the end of %s waits for the database: %s", battle.id, error)
+                if self._closing.wait(_COMMIT_RETRY_SECONDS):
                     return  # the next runner finds the battle abandoned and voids it
-            except Exception:  # noqa: BLE001  in a pool nobody else would hear of it
-                _log.exception("the end of %s cannot be stored", turn.battle.id)
-                return
-        self._live.ended(turn.battle.id, turn.number)
+        self._live.ended(battle.id, battle.turn)
 
     def _finish(self, turn: _RunningTurn) -> bool:
         stopped = None if turn.complete else "stopped"
@@ -394,16 +425,21 @@ class Runner:
 
     # --- the lease, stops and skips, and runners that died -------------------------------------
 
-    def _watch(self, lease: Lease) -> None:
+    def _watch(self, held: Lease) -> None:
+        lease: Lease | None = held
         beat = time.monotonic()
         while not self._closing.wait(_SIGNAL_SECONDS):
             try:
                 self._hear_voters()
                 if time.monotonic() - beat >= self._beat_seconds:
                     beat = time.monotonic()
+                    lease = lease or self._register()
                     if self._turns:
                         self._store.leases.renew(lease)
                     self._void_abandoned()
+            except LeaseLost as error:
+                _log.warning("taken for dead, registering again: %s", error)
+                lease = None
             except Unavailable as error:
                 _log.warning("cannot look after battles: %s", error)
             except Exception:  # noqa: BLE001  the lease must be kept

@@ -210,7 +210,9 @@ def main() -> None:
         target=serve_endpoints, args=(endpoint_port, options.seconds), daemon=True
     )
     endpoints.start()
-    print("battles  complete  lag beyond the tick, ms: p50   p99   max   goal   web CPU  runner CPU")
+    print(
+        "battles  complete  lag beyond the tick, ms: p50   p99   max   goal   web CPU  runner CPU"
+    )
     with arena(endpoint_port) as (port, pids):
         for count in map(int, options.battles.split(",")):
             before = {name: cpu_seconds(pid) for name, pid in pids.items()}

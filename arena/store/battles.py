@@ -142,10 +142,11 @@ class SqlBattles:
                 battles.c.claimed_by.is_(None),
             )
             .values(state=BattleState.running, claimed_by=runner)
+            .returning(*BATTLE_COLUMNS)
         )
         with self._db.write() as connection:
-            won = _won(connection, statement)
-        return self.get(battle_id) if won else None
+            row = connection.execute(statement).first()
+        return None if row is None else battle_of(row._mapping)
 
     def claimed_by_others(self, runner: str) -> dict[str, list[str]]:
         with self._db.read() as connection:

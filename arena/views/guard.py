@@ -19,10 +19,10 @@ from arena.errors import (
 )
 from arena.views.context import VOTER_COOKIE, VOTER_COOKIE_SECONDS, services
 from arena.views.language import template_words
+from arena.views.openapi import PROBLEM_TYPE
 
 _log = logging.getLogger(__name__)
 
-PROBLEM_TYPE = "/api/docs#{slug}"
 _LONGEST_TEXT = 300  # what a client sent is not sent back at any length
 _FOR_PROGRAMS = ("/api/", "/healthz", "/readyz", "/metrics")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -31,7 +31,7 @@ _HEADERS = {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
         "frame-ancestors 'none'; require-trusted-types-for 'script'; "
-        "trusted-types arena dompurify"
+        "trusted-types dompurify"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -12,7 +12,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from arena import __version__
+from arena.errors import RequestError
 from arena.views.schemas import DocumentView, ProblemView
+
+PROBLEM_TYPE = "/api/docs#{slug}"
+"""A problem's stable type is the place in the docs where it is explained."""
 
 blueprint = Blueprint("openapi", __name__, url_prefix="/api")
 
@@ -88,7 +92,21 @@ def document(app: Flask) -> dict[str, Any]:
         },
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": schemas.get("$defs", {})},
+        "x-problem-types": [
+            {
+                "type": PROBLEM_TYPE.format(slug=kind.slug),
+                "title": kind.title,
+                "status": kind.status,
+            }
+            for kind in sorted(_kinds(RequestError), key=lambda kind: (kind.status, kind.slug))
+        ],
     }
+
+
+def _kinds(kind: type[RequestError]) -> Iterator[type[RequestError]]:
+    yield kind
+    for special in kind.__subclasses__():
+        yield from _kinds(special)
 
 
 def _describe(said: Operation, path_arguments: list[str]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -49,8 +48,10 @@ def page(browser: Browser, arena: ArenaProcess) -> Iterator[Page]:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(
         "request",
-        lambda request: request.url.startswith((arena.url, "data:"))
-        or complaints.append(f"request to {request.url}"),
+        lambda request: (
+            request.url.startswith((arena.url, "data:"))
+            or complaints.append(f"request to {request.url}")
+        ),
     )
     yield page
     context.close()

@@ -52,9 +52,7 @@ def test_a_voter_asks_watches_votes_by_keyboard_and_the_board_moves(
         lambda: (texts := answers(page)) and all(texts) and texts, 60, what="both sides' text"
     )
     wait_until_ready(page)
-    assert all(
-        len(full) >= len(part) for full, part in zip(answers(page), growing, strict=True)
-    )
+    assert all(len(full) >= len(part) for full, part in zip(answers(page), growing, strict=True))
     assert page.get_by_text("Model A").is_visible()
 
     page.keyboard.press("2")

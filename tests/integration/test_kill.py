@@ -1,4 +1,4 @@
-"""`kill -9` of each part in the middle of things: nothing acknowledged is lost, nothing is stuck."""
+"""`kill -9` of each part in the middle of things: nothing acknowledged is lost or stuck."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _expect_complete(arena: ArenaProcess, receipts: list[str]) -> None:
 def _voted_battle(arena: ArenaProcess, grade: int) -> str:
     """One battle from prompt to acknowledged vote, by a voter who tries again; its receipt."""
     with Voter(arena.url) as voter:
-        battle = _patiently(lambda: voter.start())
+        battle = _patiently(voter.start)
         _patiently(lambda: voter.wait_for(battle, "ready"))
         key = f"key-{battle}"
         answer = _patiently(lambda: voter.vote(battle, grade, key))
