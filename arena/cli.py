@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -23,7 +23,15 @@ from arena.demo import seed
 from arena.demo.roster import demo_entries, demo_processes
 from arena.embedded import redis_command, redis_url
 from arena.endpoints import build
-from arena.errors import ArenaError, BadFile, BadSetting, EndpointError
+from arena.errors import (
+    ArenaError,
+    BadFile,
+    BadSetting,
+    Conflict,
+    EndpointError,
+    InvalidField,
+    Unavailable,
+)
 from arena.interfaces import Campaign, Deadlines, Finished, Message, ModelEntry
 from arena.live import RedisLive, connect
 from arena.settings import Settings
@@ -34,13 +42,36 @@ from arena.store.migrate import upgrade
 USAGE_ERROR = 2
 
 
+class _Refusal(click.ClickException):
+    """What the user did wrong, in one line."""
+
+    exit_code = USAGE_ERROR
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"arena: {' '.join(self.message.split())}", file=file, err=True)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "arena"
+        raise _Refusal(f"{error.format_message()} See '{path} --help'.") from error
+    except ArenaError as error:
+        raise _Refusal(str(error)) from error
+
+
 class _Group(click.Group):
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        with _one_line():
+            return super().parse_args(context, args)
+
     def invoke(self, context: click.Context) -> Any:
-        try:
+        with _one_line():
             return super().invoke(context)
-        except ArenaError as error:
-            click.echo(f"arena: {error}", err=True)
-            context.exit(USAGE_ERROR)
 
 
 def _settings(**overrides: Any) -> Settings:
@@ -51,7 +82,13 @@ def _settings(**overrides: Any) -> Settings:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[SqlStore]:
-    store = open_store(settings.database_url)
+    try:
+        store = open_store(settings.database_url)
+    except Unavailable as error:
+        raise BadSetting(
+            "The database cannot be opened: check DATABASE_URL and ARENA_DATA, "
+            "or make it with 'arena db upgrade'."
+        ) from error
     try:
         yield store
     finally:
@@ -320,7 +357,7 @@ def board(campaign: str, category: str) -> None:
 @click.option("--outcomes", type=click.Choice(["votes", "all"]), default="votes")
 def export_log(file: Path, campaign: str | None, outcomes: str) -> None:
     """Write the sealed log to FILE (.jsonl or .csv)."""
-    form = log.check_format(file.suffix.removeprefix(".").lower())
+    form = _format_of(file)
     with _opened(_settings()) as store:
         campaigns = Campaigns(store.campaigns)
         chosen = campaigns.public() if campaign is None else [campaigns.get(campaign)]
@@ -329,6 +366,15 @@ def export_log(file: Path, campaign: str | None, outcomes: str) -> None:
         with _progress(position, "exporting") as progress:
             log.export_file(log.encode(_counted(rows, progress), form), file)
     click.echo(f"{file}: the log up to position {position}")
+
+
+def _format_of(file: Path) -> log.Format:
+    try:
+        return log.check_format(file.suffix.removeprefix(".").lower())
+    except InvalidField as error:
+        raise BadFile(
+            f"{error} The name's end says which: .jsonl or .csv.", file=str(file)
+        ) from error
 
 
 def _counted(rows: Iterator[dict[str, Any]], progress: Callable[[int], None]) -> Any:
@@ -363,7 +409,10 @@ def import_log(
         state="closed",
     )
     with _opened(_settings()) as store, _file_progress(file, "importing") as progress:
-        count = log.import_file(store.votes, made, file, progress)
+        try:
+            count = log.import_file(store.votes, made, file, progress)
+        except Conflict as error:
+            raise BadFile(str(error), file=str(file)) from error
     click.echo(f"{file}: imported {count} votes into '{campaign}'")
 
 
@@ -380,7 +429,8 @@ def verify_log(file: Path) -> None:
 @contextmanager
 def _progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
     """A bar on stderr, when that is a terminal."""
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+    shown = sys.stderr.isatty()
+    with click.progressbar(length=length, label=label, file=sys.stderr, hidden=not shown) as bar:
         yield bar.update
 
 

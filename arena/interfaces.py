@@ -286,11 +286,18 @@ class VoteLog(Protocol):
         ...
 
     def vote_of(self, battle_id: str) -> StoredVote | None: ...
-    def append(self, rows: Iterable[tuple[Record, Content | None]]) -> int: ...
+    def append(self, rows: Iterable[tuple[Record, Content | None]]) -> int:
+        """Append all of these records or none; returns how many of them are votes."""
+        ...
 
     def import_file(
         self, campaign: Campaign, digest: str, rows: Iterable[tuple[Record, Content | None]]
-    ) -> int: ...
+    ) -> int:
+        """As `append`, to a campaign that is made if need be.
+
+        Raises `Conflict` when this very file is in that campaign already.
+        """
+        ...
 
     def seal(self, lease: Lease, limit: int) -> int:
         """Give up to `limit` committed records their `seq`; raises `LeaseLost`."""

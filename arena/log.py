@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -138,7 +139,9 @@ def import_file(votes: VoteLog, campaign: Campaign, path: Path, progress: Progre
     return votes.import_file(
         campaign,
         _digest(path),
-        (_imported(row, campaign.id, imported_at) for row in read_votes(path, progress)),
+        chain.from_iterable(
+            _imported(row, campaign.id, imported_at) for row in read_votes(path, progress)
+        ),
     )
 
 
@@ -150,7 +153,10 @@ def _digest(path: Path) -> str:
         raise BadFile(f"cannot be read: {error.strerror}", file=str(path)) from error
 
 
-def _imported(row: VoteRow, campaign: str, imported_at: str) -> tuple[Record, Content | None]:
+def _imported(
+    row: VoteRow, campaign: str, imported_at: str
+) -> Iterator[tuple[Record, Content | None]]:
+    """The vote's record and, where the file says that it does not count, its exclusion."""
     content = None
     if row.conversation_a or row.conversation_b or row.comment:
         content = Content(new_salt(), row.conversation_a, row.conversation_b, row.comment)
@@ -171,4 +177,14 @@ def _imported(row: VoteRow, campaign: str, imported_at: str) -> tuple[Record, Co
         category_tag=row.category_tag,
         content_digest=content.digest() if content else None,
     )
-    return record, content
+    yield record, content
+    if row.excluded_reason is not None:
+        exclusion = Record(
+            id=secrets.token_hex(16),
+            type="exclusion",
+            campaign=campaign,
+            timestamp=imported_at,
+            target=record.id,
+            reason=row.excluded_reason,
+        )
+        yield exclusion, None

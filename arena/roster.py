@@ -5,9 +5,10 @@ The roster's truth is SQL; every change is a new revision and the old ones are k
 
 from __future__ import annotations
 
+import json
 import random
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -104,15 +105,32 @@ def read(config: Path) -> list[ModelEntry]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadFile(f"cannot be read: {error}", file=str(config)) from error
     tables = document.get("models", [])
-    if not isinstance(tables, list):
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise BadFile("write each model as its own [[models]] table", file=str(config))
     return [_entry(table, str(config), row) for row, table in enumerate(tables, 1)]
 
 
-_TYPES: dict[str, tuple[type, str]] = {
-    "parameters": (dict, "a table"),
-    "modalities": (list, "a list of words"),
-    "campaigns": (list, "a list of campaign ids"),
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_json_table(value: object) -> bool:
+    """TOML also has dates and not-a-number, which no endpoint could be sent."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return isinstance(value, dict)
+
+
+_KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "parameters": (_is_json_table, "a table of values that JSON has"),
+    "modalities": (_is_words, "a list of words"),
+    "campaigns": (_is_words, "a list of campaign ids"),
 }
 _REQUIRED = ("id", "base_url", "model")
 
@@ -127,8 +145,8 @@ def _entry(table: dict[str, Any], file: str, row: int) -> ModelEntry:
                 row=row,
                 field=name,
             )
-        kind, words = _TYPES.get(name, (str, "text in quotes"))
-        if not isinstance(value, kind):
+        fits, words = _KINDS.get(name, (_is_text, "text in quotes"))
+        if not fits(value):
             raise BadFile(f"must be {words}", file=file, row=row, field=name)
     for name in _REQUIRED:
         if not table.get(name, "").strip():
@@ -139,5 +157,5 @@ def _entry(table: dict[str, Any], file: str, row: int) -> ModelEntry:
         raise BadFile(f"must be one of {', '.join(STATES)}", file=file, row=row, field="state")
     for name in ("modalities", "campaigns"):
         if name in table:
-            table[name] = tuple(str(item) for item in table[name])
+            table[name] = tuple(table[name])
     return ModelEntry(**{"name": table["id"], **table})

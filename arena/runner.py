@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from arena.battle import SIDES, Answer, Battle, Frame, Side, Turn, TurnState
 from arena.errors import ArenaError, EndpointError, LeaseLost, LiveLost, Unavailable
@@ -318,10 +319,11 @@ class Runner:
                 _log.exception("a tick failed")
 
     def _pace_once(self) -> None:
-        frames = []
+        frames, complete = [], []
         for turn in self._running():
-            if turn.failure() is not None:
-                self._end(turn, self._fail)
+            failure = turn.failure()  # before the other side is cancelled, which looks like one
+            if failure is not None:
+                self._end(turn, partial(self._fail, failure=failure))
                 continue
             if turn.stoppable:
                 self._end(turn, self._finish)
@@ -330,9 +332,10 @@ class Runner:
             if frame is not None:
                 frames.append(frame)
             if turn.complete:
-                # the last frames go out with this tick, the end only after its commit
-                self._end(turn, self._finish)
+                complete.append(turn)
         self._push(frames)
+        for turn in complete:  # so that the end is told after the last frames
+            self._end(turn, self._finish)
 
     def _push(self, frames: Sequence[LiveFrame]) -> None:
         """Without Redis nothing is lost: a list with a gap is written anew from memory."""
@@ -395,9 +398,8 @@ class Runner:
             turn.battle.id, turn.number, answers, turn.steps(), self.id
         )
 
-    def _fail(self, turn: _RunningTurn) -> bool:
-        failure = turn.failure()
-        side, error = failure if failure is not None else (None, None)
+    def _fail(self, turn: _RunningTurn, failure: tuple[Side, ArenaError]) -> bool:
+        side, error = failure
         _log.warning(
             "battle %s is void: %s of side %s: %s",
             turn.battle.id,
@@ -434,8 +436,7 @@ class Runner:
                 if time.monotonic() - beat >= self._beat_seconds:
                     beat = time.monotonic()
                     lease = lease or self._register()
-                    if self._turns:
-                        self._store.leases.renew(lease)
+                    self._store.leases.renew(lease)
                     self._void_abandoned()
             except LeaseLost as error:
                 _log.warning("taken for dead, registering again: %s", error)

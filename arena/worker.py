@@ -117,7 +117,7 @@ class _Shift:
             tally.add(record.model_a or "", record.model_b or "", record.grade, record.winner or "")
         elif record.type == "exclusion" and record.target not in self._excluded:
             vote = self._store.votes.counted_record(record.target or "")
-            if vote is not None:
+            if vote is not None and vote.type == "vote":
                 self._excluded.add(vote.id)
                 tally.remove(vote.model_a or "", vote.model_b or "", vote.grade, vote.winner or "")
 

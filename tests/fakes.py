@@ -322,7 +322,7 @@ class FakeVotes:
         with self._db.transaction():
             fresh = [_RecordRow(record, record.leaf(), content) for record, content in rows]
             self._rows += fresh
-            return len(fresh)
+            return sum(row.record.type == "vote" for row in fresh)
 
     def import_file(
         self, campaign: Campaign, digest: str, rows: Iterable[tuple[Record, Content | None]]

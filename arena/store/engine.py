@@ -23,6 +23,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from arena.errors import BadSetting, Unavailable
 
 
+# An error's text must not carry prompts or voters into a log.
+_POOL: dict[str, Any] = {"pool_size": 20, "hide_parameters": True}
+
+
 class Database:
     """One engine; `read()` and `write()` each give a connection inside one transaction."""
 
@@ -35,18 +39,21 @@ class Database:
             if not address.database or address.database == ":memory:":
                 raise BadSetting("DATABASE_URL: SQLite needs a file, as in sqlite:///data/arena.db")
             self._lock_path = Path(f"{address.database}.lock")
-            self.engine = create_engine(address, pool_size=20, max_overflow=-1)
+            self.engine = create_engine(address, max_overflow=-1, **_POOL)
             _configure_sqlite(self.engine)
         elif self.dialect == "postgresql":
-            self.engine = create_engine(address, pool_size=20, max_overflow=20, pool_pre_ping=True)
+            self.engine = create_engine(address, max_overflow=20, pool_pre_ping=True, **_POOL)
         else:
             raise BadSetting(f"DATABASE_URL: '{self.dialect}' is not sqlite or postgresql")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view; raises `Unavailable` when the database cannot be reached."""
-        with _translated(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        """One consistent view, however many queries; raises `Unavailable` when there is none."""
+        with _translated(), self.engine.connect() as connection:
+            if self.dialect == "postgresql":  # SQLite reads are snapshots anyway
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -41,13 +41,14 @@ def _content_values(record: Record, content: Content) -> dict[str, Any]:
 
 
 def _append(connection: Connection, rows: Iterable[tuple[Record, Content | None]]) -> int:
+    """Insert the records; returns how many of them are votes."""
     rows, count = iter(rows), 0
     while batch := list(islice(rows, _BATCH)):
         connection.execute(insert(records), [_record_values(record) for record, _ in batch])
         texts = [_content_values(record, text) for record, text in batch if text is not None]
         if texts:
             connection.execute(insert(contents), texts)
-        count += len(batch)
+        count += sum(record.type == "vote" for record, _ in batch)
     return count
 
 

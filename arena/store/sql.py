@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from arena.errors import ArenaError
 from arena.store.battles import SqlBattles
 from arena.store.engine import Database
 from arena.store.log import SqlVoteLog
@@ -33,7 +34,14 @@ class SqlStore:
 
 
 def open_store(url: str) -> SqlStore:
-    """Open a database whose schema is current; raises `BadSetting` when it is not."""
+    """Open a database whose schema is current; raises `BadSetting` when it is not.
+
+    Raises `Unavailable` when it cannot be reached.
+    """
     database = Database(url)
-    require_current(database)
+    try:
+        require_current(database)
+    except ArenaError:
+        database.close()
+        raise
     return SqlStore(database)

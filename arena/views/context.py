@@ -77,8 +77,10 @@ def voter() -> str:
 def is_operator() -> bool:
     """Whether the request carries the operator's token, compared in constant time."""
     token = services().settings.admin_token
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    return token is not None and hmac.compare_digest(given.encode(), token.encode())
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if token is None or scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(given.encode(), token.encode())
 
 
 def require_operator() -> None:

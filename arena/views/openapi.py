@@ -92,15 +92,19 @@ def document(app: Flask) -> dict[str, Any]:
         },
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": schemas.get("$defs", {})},
-        "x-problem-types": [
-            {
-                "type": PROBLEM_TYPE.format(slug=kind.slug),
-                "title": kind.title,
-                "status": kind.status,
-            }
-            for kind in sorted(_kinds(RequestError), key=lambda kind: (kind.status, kind.slug))
-        ],
+        "x-problem-types": _problem_types(),
     }
+
+
+def _problem_types() -> list[dict[str, Any]]:
+    """Every `type` that a refusal may have, by status."""
+    known = [(kind.status, kind.slug, kind.title) for kind in _kinds(RequestError)]
+    known += [(405, "method-not-allowed", "Method Not Allowed")]
+    known += [(500, "internal-error", "Internal error")]
+    return [
+        {"type": PROBLEM_TYPE.format(slug=slug), "title": title, "status": status}
+        for status, slug, title in sorted(known)
+    ]
 
 
 def _kinds(kind: type[RequestError]) -> Iterator[type[RequestError]]:

@@ -105,6 +105,7 @@ function listen() {
   const turn = turns.at(-1);
   const number = battle.turns.at(-1).turn;
   enter("waiting", { hint: t("vote.waiting") });
+  turn.restart(); // the stream brings all of it
   stopFollowing = follow(battle.events, number, {
     delta(side, text) {
       turn.append(side, text);

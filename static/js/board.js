@@ -69,11 +69,17 @@ async function refresh() {
   }
 }
 
+/** At once after a quiet time, else at most every two seconds. */
+function refreshSoon() {
+  timer ??= setTimeout(refresh, lastRefreshed + REFRESH_EVERY_MS - performance.now());
+}
+
 const events = new EventSource("/api/board/events");
-events.addEventListener("open", () => (board.dataset.live = "on"));
+events.addEventListener("open", () => {
+  board.dataset.live = "on";
+  refreshSoon(); // what was published before the connection stood was announced to nobody here
+});
 events.addEventListener("error", () => (board.dataset.live = "off"));
 events.addEventListener("snapshot", (event) => {
-  if (JSON.parse(event.data).campaign !== board.dataset.campaign) return;
-  // At once after a quiet time, else at most every two seconds.
-  timer ??= setTimeout(refresh, lastRefreshed + REFRESH_EVERY_MS - performance.now());
+  if (JSON.parse(event.data).campaign === board.dataset.campaign) refreshSoon();
 });

@@ -230,6 +230,8 @@ class World:
         self.draw = PinnedDraw(1)
         self.services = self._with_pinned_draw(build_services(self.settings))
         self.scripts: dict[str, Mapping[str, Pieces]] = {}
+        self._go = threading.Event()
+        self._go.set()
         self.app = self.new_app()
         self._stop = threading.Event()
         self._live = RedisLive(connect(redis_url), ttl=900)
@@ -256,7 +258,7 @@ class World:
         return runner, Worker(self.store, self._live, poll=0.3, lease_seconds=3)
 
     def _endpoint(self, entry: ModelEntry) -> _ScriptedEndpoint:
-        return _ScriptedEndpoint(entry.id, self.scripts)
+        return _ScriptedEndpoint(entry.id, self.scripts, self._go)
 
     def __enter__(self) -> World:
         for thread in self._threads:
@@ -312,6 +314,15 @@ class World:
         finally:
             self.draw.order = None
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No model says or does anything before the end of the block."""
+        self._go.clear()
+        try:
+            yield
+        finally:
+            self._go.set()
+
     # --- the database -----------------------------------------------------------------------
 
     def counts(self) -> dict[str, int]:
@@ -331,7 +342,8 @@ class World:
         assert self.counts() == before
 
     def add_campaign(self, campaign_id: str, **fields: Any) -> Campaign:
-        campaign = replace(DEFAULT, id=campaign_id, title=f"The {campaign_id} one", **fields)
+        named = replace(DEFAULT, id=campaign_id, title=f"The {campaign_id} one")
+        campaign = replace(named, **fields)
         with self.database.write() as connection:
             values = {name: getattr(campaign, name) for name in campaign.__slots__}
             connection.execute(insert(campaigns_table).values(values))
@@ -352,10 +364,13 @@ class World:
 class _ScriptedEndpoint:
     """One model of the world; it answers the last prompt by its script."""
 
-    def __init__(self, model: str, scripts: Mapping[str, Mapping[str, Pieces]]) -> None:
+    def __init__(
+        self, model: str, scripts: Mapping[str, Mapping[str, Pieces]], go: threading.Event
+    ) -> None:
         self._model = model
         self._scripts = scripts
+        self._go = go
 
     def ask(self, messages: Sequence[Message], deadlines: Deadlines) -> ScriptedStream:
         script = self._scripts.get(messages[-1].text, {})
-        return ScriptedStream(script.get(self._model, HELLO))
+        return ScriptedStream([self._go, *script.get(self._model, HELLO)])

@@ -52,7 +52,8 @@ def test_every_json_answer_has_a_schema_in_the_openapi_document(world: World) ->
 
 
 def test_a_battle_goes_from_prompt_to_reveal(world: World, voter: CheckedClient) -> None:
-    started = voter.post("/api/battles", json={"prompt": "hello"})
+    with world.held():
+        started = voter.post("/api/battles", json={"prompt": "hello"})
     assert started.status_code == 201
     battle = started.json
     path = f"/api/battles/{battle['id']}"
@@ -129,7 +130,8 @@ def test_a_follow_up_continues_the_same_pair(world: World, voter: CheckedClient)
     world.answers("and then?", "More ", "of it.", Finished("length", 9))
     battle_id = voter.ready()
     pair = world.store.battles.get(battle_id)
-    answer = voter.post(f"/api/battles/{battle_id}/turns", json={"prompt": "and then?"})
+    with world.held():
+        answer = voter.post(f"/api/battles/{battle_id}/turns", json={"prompt": "and then?"})
     assert answer.status_code == 201
     assert (answer.json["turn"], answer.json["state"]) == (2, "running")
     assert voter.settle(battle_id)[-1].data == {

@@ -441,6 +441,18 @@ def test_answers_wait_for_a_database_that_is_away_at_their_commit(
     assert [answer.text for answer in world.turn().answers()] == [ALPHA, BETA]
 
 
+def test_the_blame_stays_with_the_side_that_failed_while_the_database_is_away(
+    world: World, leaky: LeakyStore
+) -> None:
+    """The other side is cancelled meanwhile, and must not pass for the one that failed."""
+    leaky.refuse("fail_turn", Unavailable("away"), refusals=3)
+    world.script(a=["text", threading.Event()], b=["text", EndpointBroken("broken")])
+    with world.running():
+        world.begin()
+        world.wait_for(BattleState.void)
+    assert leaky.battles.voids_by_model() == {"m1": 1}
+
+
 def test_answers_that_can_never_be_stored_void_the_battle(world: World, leaky: LeakyStore) -> None:
     leaky.refuse("finish_turn", ValueError("cannot be stored"), refusals=99)
     world.script(a=text_script(ALPHA), b=text_script(BETA))
@@ -545,18 +557,15 @@ def test_a_runner_that_was_taken_for_dead_registers_again(world: World) -> None:
     """Or every later battle of it would be voided as soon as it is claimed."""
     gate = threading.Event()
     world.script(a=["a", gate, Finished("stop")], b=["b", gate, Finished("stop")])
-    with world.running() as slow, world.running():
-        name = f"runner:{slow.id}"
-        for battle_id in ("b1", "b2"):
-            world.begin(battle_id)
-        world.store.leases.forget(name)
-        wait_until(lambda: world.store.leases.look(name), what="the new lease")
-        time.sleep(LEASE_SECONDS * 1.5)
-        gate.set()
-        for battle_id in ("b1", "b2"):
-            world.wait_for_end(battle_id)
-        world.begin("b3")
-        world.wait_for(BattleState.ready, "b3")
+    with world.running() as slow:
+        world.store.leases.forget(f"runner:{slow.id}")
+        wait_until(lambda: world.store.leases.look(f"runner:{slow.id}"), what="the new lease")
+        world.begin()
+        wait_until(world.shown, what="something to be shown")
+        with world.running():
+            time.sleep(LEASE_SECONDS * 1.5)
+            gate.set()
+            assert world.wait_for_end() is BattleState.ready
 
 
 def test_at_shutdown_running_battles_are_voided_and_nothing_runs_on(world: World) -> None:

@@ -559,6 +559,12 @@ def test_an_import_appends_every_row_and_makes_its_campaign(store: Store) -> Non
     assert store.votes.unsealed() == 3
 
 
+def test_votes_are_counted_among_the_records_that_come_with_them(store: Store) -> None:
+    rows = [a_vote("v1"), a_remark("x1", "exclusion", "v1", "spam"), a_vote("v2")]
+    assert store.votes.append(rows) == 2
+    assert store.votes.unsealed() == 3
+
+
 def test_an_import_of_more_rows_than_one_batch_is_complete_and_in_order(store: Store) -> None:
     assert store.votes.import_file(IMPORTED, "digest", imported_rows(2_345)) == 2_345
     seal_all(store)

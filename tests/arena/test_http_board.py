@@ -1,0 +1,192 @@
+"""The board: validators, freshness, and private campaigns that nobody sees."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+
+from arena.interfaces import ModelEntry
+from tests.arena.http_world import MODELS, CheckedClient, World, parse_sse, problem
+from tests.services import wait_until
+
+
+def newest(world: World, client: CheckedClient) -> dict[str, Any]:
+    """The board once it stands for every vote of its campaign."""
+    last = world.store.votes.sealed(0, world.wait_sealed(), 10_000, ["online"])[-1].seq
+
+    def look() -> dict[str, Any] | None:
+        board: dict[str, Any] = client.get("/api/board").json
+        return board if board["log_position"] >= last else None
+
+    return wait_until(look, 5, what=f"a board at {last}")
+
+
+def test_a_board_has_the_rows_of_the_contract(world: World, voter: CheckedClient) -> None:
+    with world.pinned("m0", "m1"):
+        voter.voted(grade=2)
+        voter.voted(grade=0)
+    board = newest(world, voter)
+    assert set(board) == {
+        *("log_position", "method", "config", "config_hash", "published_at"),
+        *("campaign", "category", "rows"),
+    }
+    rows = board["rows"]
+    assert [row["model"] for row in rows] == ["m0", "m1", "m2"]
+    first, second, unrated = rows
+    assert (first["votes"], first["wins"], first["losses"], first["ties"]) == (2, 1, 0, 1)
+    assert first["rating"] > second["rating"]
+    assert first["rating_lower"] < first["rating"]
+    assert first["name"] == "Model 0"
+    assert (unrated["votes"], unrated["rating"], unrated["rank"]) == (0, None, None)
+
+
+def test_a_board_has_a_strong_validator(voter: CheckedClient) -> None:
+    first = voter.get("/api/board")
+    etag = first.headers["ETag"]
+    assert re.fullmatch(r'"[0-9a-f]+"', etag)
+    assert first.headers["Cache-Control"] == "no-cache"
+    assert voter.get("/api/board").headers["ETag"] == etag
+    for header in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        same = voter.get("/api/board", headers={"If-None-Match": header})
+        assert (same.status_code, same.get_data()) == (304, b"")
+        assert same.headers["ETag"] == etag
+    for header in ('"other"', '"', "x"):
+        other = voter.get("/api/board", headers={"If-None-Match": header})
+        assert (other.status_code, other.get_data()) == (200, first.get_data())
+
+
+def test_two_boards_never_share_a_validator(world: World, voter: CheckedClient) -> None:
+    world.add_campaign("twin")
+    battle_id = voter.ready("hello", campaign="twin")
+    voter.post(f"/api/battles/{battle_id}/vote", json={"grade": 1})
+    wait_until(lambda: voter.get("/api/board?campaign=twin").status_code == 200, what="a board")
+    one, other = voter.get("/api/board"), voter.get("/api/board?campaign=twin")
+    assert one.headers["ETag"] != other.headers["ETag"]
+
+
+def test_a_vote_changes_board_and_validator_within_two_seconds(
+    world: World, voter: CheckedClient
+) -> None:
+    stream = world.voter().get("/api/board/events")
+    blocks = (piece.decode() for piece in stream.response)
+    assert next(blocks) == ": open\n\n"
+    voter.voted()
+    newest(world, voter)
+    etag = voter.get("/api/board").headers["ETag"]
+    voter.voted()
+    begun = time.monotonic()
+    snapshot = next(event for block in blocks for event in parse_sse(block))
+    wait_until(
+        lambda: voter.get("/api/board", headers={"If-None-Match": etag}).status_code == 200,
+        what="the new board",
+    )
+    assert time.monotonic() - begun < 2
+    assert snapshot.event == "snapshot"
+    stream.close()
+
+
+def test_every_method_of_the_contract_is_known(voter: CheckedClient) -> None:
+    for method in ("auto", "bt"):
+        assert voter.get(f"/api/board?method={method}").json["method"] == "bt"
+    for method in ("graded", "davidson", "rao-kupper", "elo"):
+        problem(voter.get(f"/api/board?method={method}"), 404, "not-found")
+
+
+def test_a_campaign_without_a_board_says_so(world: World, voter: CheckedClient) -> None:
+    world.add_campaign("silent")
+    body = problem(voter.get("/api/board?campaign=silent"), 404, "not-found")
+    assert "silent" in body["detail"]
+
+
+def test_a_retired_model_keeps_its_row_and_its_dates(world: World, voter: CheckedClient) -> None:
+    with world.pinned("m1", "m2"):
+        voter.voted()
+    world.store.roster.replace(MODELS[:2], "2026-05-01T00:00:00.000Z")
+    try:
+        models = {model["id"]: model for model in voter.get("/api/models").json["models"]}
+        assert models["m2"]["retired_at"] == "2026-05-01T00:00:00.000Z"
+        assert models["m1"]["retired_at"] is None
+        assert "m2" in {row["model"] for row in newest(world, voter)["rows"]}
+    finally:
+        world.store.roster.replace(MODELS, "2026-06-01T00:00:00.000Z")
+    models = {model["id"]: model for model in voter.get("/api/models").json["models"]}
+    assert models["m2"]["retired_at"] is None
+    assert models["m2"]["entered_at"] == "2026-01-01T00:00:00.000Z"
+
+
+# --- private campaigns --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hidden(world: World) -> str:
+    """A private campaign with a sealed vote and a published board; its id."""
+    name = "hidden-7f3a"
+    world.add_campaign(name, title=f"Title of {name}")
+    voter = world.voter()
+    battle_id = voter.ready("hello", campaign=name)
+    voter.post(f"/api/battles/{battle_id}/vote", json={"grade": 2})
+    wait_until(lambda: voter.get(f"/api/board?campaign={name}").status_code == 200, what="a board")
+    world.set_campaign(name, public=False)
+    return name
+
+
+def test_a_private_campaign_is_as_if_it_were_not_there(
+    world: World, voter: CheckedClient, hidden: str
+) -> None:
+    missing = problem(voter.get("/api/board?campaign=never-was"), 404, "not-found")
+    for path in ("/api/board", "/api/votes"):
+        body = problem(voter.get(f"{path}?campaign={hidden}"), 404, "not-found")
+        assert body == {**missing, "detail": missing["detail"].replace("never-was", hidden)}
+    answer = voter.post("/api/battles", json={"prompt": "x", "campaign": hidden})
+    problem(answer, 404, "not-found")
+    for path in ("/", "/board"):
+        assert voter.get(f"{path}?campaign={hidden}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/api/board", "/api/boards", "/api/campaigns", "/api/models", "/api/votes"),
+        *("/api/votes?format=csv", "/api/votes?outcomes=all", "/", "/board", "/log", "/about"),
+        *("/readyz", "/api/openapi.json", "/api/docs"),
+    ],
+)
+def test_nothing_public_names_a_private_campaign(
+    voter: CheckedClient, hidden: str, path: str
+) -> None:
+    answer = voter.get(path, buffered=True)
+    assert answer.status_code == 200
+    assert hidden not in answer.get_data(as_text=True)
+
+
+def test_the_board_stream_is_silent_about_a_private_campaign(
+    world: World, voter: CheckedClient, hidden: str
+) -> None:
+    stream = voter.get("/api/board/events")
+    blocks = (piece.decode() for piece in stream.response)
+    assert next(blocks) == ": open\n\n"
+    world.services.live.announce({"campaign": hidden})
+    world.services.live.announce({"campaign": "online"})
+    heard = ""
+    while "online" not in heard:
+        heard += next(blocks)
+    assert hidden not in heard
+    stream.close()
+
+
+# --- rosters ------------------------------------------------------------------------------------
+
+
+def test_without_two_models_a_battle_is_refused_for_now(world: World, voter: CheckedClient) -> None:
+    retired = [ModelEntry(id="m0", name="Model 0", base_url="http://x", state="retired")]
+    world.store.roster.replace([*retired, *MODELS[1:2]], "2026-07-01T00:00:00.000Z")
+    try:
+        with world.nothing_written():
+            answer = voter.post("/api/battles", json={"prompt": "hello"})
+            problem(answer, 503, "no-models")
+            assert int(answer.headers["Retry-After"]) > 0
+    finally:
+        world.store.roster.replace(MODELS, "2026-08-01T00:00:00.000Z")

@@ -1,0 +1,398 @@
+"""The worker: whatever happens, the published board is what a clean recompute of the log gives."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import arena.worker
+from arena.errors import Unavailable
+from arena.interfaces import Snapshot, Store
+from arena.leaderboard import Tally, compute, config_hash
+from arena.records import Content, Record
+from arena.store import open_store
+from arena.store.engine import Database
+from arena.store.migrate import upgrade
+from arena.worker import Worker
+from tests.fakes import CAMPAIGN, FakeLive, FakeStore, a_remark, a_vote, at_once
+from tests.services import wait_until
+
+LEASE_SECONDS = 0.6
+IMPORTED = replace(CAMPAIGN, id="imported", position=50)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arena.worker, "_PUBLISH_SECONDS", 0.05)
+
+
+class World:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.live = FakeLive()
+        self.random = random.Random(3)  # noqa: S311  reproducible votes
+        self.number = 0
+        store.campaigns.add(CAMPAIGN)
+
+    def worker(self) -> Worker:
+        return Worker(self.store, self.live, poll=0.05, lease_seconds=LEASE_SECONDS)
+
+    @contextmanager
+    def working(self, worker: Worker | None = None) -> Iterator[Worker]:
+        """A worker at work in a thread; at the end it is told to stop, and has."""
+        worker = worker or self.worker()
+        stop = threading.Event()
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                worker.run(stop)
+            except BaseException as error:  # noqa: BLE001  told to the test below
+                failures.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield worker
+        finally:
+            stop.set()
+            thread.join(10)
+            assert not thread.is_alive()
+            assert failures == []
+
+    def votes(self, count: int, campaign: str = "online") -> list[str]:
+        """Append votes between four models; their record ids."""
+        rows: list[tuple[Record, Content | None]] = []
+        for _ in range(count):
+            self.number += 1
+            a, b = self.random.sample(["m0", "m1", "m2", "m3"], 2)
+            grade, winner = self.random.choice([(2, "model_a"), (0, "tie"), (-1, "model_b")])
+            rows.append(
+                a_vote(
+                    f"v{self.number}",
+                    campaign=campaign,
+                    model_a=a,
+                    model_b=b,
+                    grade=grade,
+                    winner=winner,
+                )
+            )
+        self.store.votes.append(rows)
+        self.live.wake_worker()
+        return [record.id for record, _ in rows]
+
+    def remark(self, kind: str, target: str) -> None:
+        self.number += 1
+        self.store.votes.append([a_remark(f"x{self.number}", kind, target, "spam")])
+        self.live.wake_worker()
+
+    def board(self, campaign: str = "online") -> Snapshot | None:
+        return self.store.snapshots.latest(campaign, "overall")
+
+    def wait_for_board(self, campaign: str = "online") -> Snapshot:
+        """The board once it stands for everything written so far."""
+
+        def current() -> Snapshot | None:
+            board = self.board(campaign)
+            done = self.store.votes.unsealed() == 0 and board is not None
+            return board if done and self.is_current(board) else None
+
+        return wait_until(current, 5, what=f"the board of {campaign}")
+
+    def is_current(self, board: Snapshot | None) -> bool:
+        assert board is not None
+        log = self.store.votes.sealed(0, self.store.votes.position(), 10_000, [board.campaign])
+        return board.log_position >= max((row.seq or 0 for row in log), default=0)
+
+    def history(self) -> list[tuple[str, int]]:
+        rows = self.store.snapshots.history(["online", "imported"], 999)
+        return [(row["campaign"], row["log_position"]) for row in rows]
+
+    def recomputed(self, board: Snapshot) -> list[dict[str, Any]]:
+        """The rows of a board that is computed anew from the log up to its position."""
+        tally = Tally()
+        for row in self.store.votes.sealed(0, board.log_position, 10_000, [board.campaign]):
+            if row.record.type == "vote" and row.excluded_reason is None:
+                record = row.record
+                tally.add(
+                    record.model_a or "", record.model_b or "", record.grade, record.winner or ""
+                )
+        return [row.to_json() for row in compute(tally).rows]
+
+    def assert_clean(self, board: Snapshot) -> None:
+        assert [rounded(row) for row in board.rows] == [
+            rounded(row) for row in self.recomputed(board)
+        ]
+
+
+def rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """A board's row to a tenth of what is shown: a warm start may differ in the last bits."""
+    return {name: round(v, 3) if isinstance(v, float) else v for name, v in row.items()}
+
+
+def total(board: Snapshot) -> int:
+    return sum(row["votes"] for row in board.rows) // 2
+
+
+@pytest.fixture(params=["fake", "sqlite"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "fake":
+        yield World(FakeStore())
+        return
+    url = f"sqlite:///{tmp_path}/arena.db"
+    database = Database(url)
+    upgrade(database)
+    database.close()
+    store = open_store(url)
+    yield World(store)
+    store.close()
+
+
+@pytest.fixture
+def fake() -> World:
+    return World(FakeStore())
+
+
+# --- what is published --------------------------------------------------------------------------
+
+
+def test_the_board_is_that_of_a_clean_recompute_after_every_batch(world: World) -> None:
+    with world.working():
+        for count in (1, 7, 60):
+            world.votes(count)
+            board = world.wait_for_board()
+            world.assert_clean(board)
+    assert total(board) == board.log_position == 68
+    assert (board.category, board.method) == ("overall", "bt")
+    assert board.config_hash == config_hash(board.config)
+
+
+def test_votes_that_come_while_the_worker_works_are_all_counted_once(world: World) -> None:
+    with world.working():
+
+        def write(writer: int) -> None:
+            for i in range(20):
+                world.store.votes.append([a_vote(f"{writer}-{i}")])
+
+        at_once([lambda w=w: write(w) for w in range(3)])
+        board = world.wait_for_board()
+    assert total(board) == 60
+    world.assert_clean(board)
+
+
+def test_a_campaign_without_votes_has_an_empty_board(fake: World) -> None:
+    with fake.working():
+        board = fake.wait_for_board()
+    assert (board.rows, board.log_position) == ([], 0)
+
+
+def test_campaigns_have_boards_of_their_own_and_only_the_changed_one_is_published(
+    fake: World,
+) -> None:
+    fake.store.campaigns.add(IMPORTED)
+    fake.votes(5)
+    fake.votes(9, "imported")
+    with fake.working():
+        first = {campaign: fake.wait_for_board(campaign) for campaign in ("online", "imported")}
+        published = len(fake.history())
+        fake.votes(1, "imported")
+        second = fake.wait_for_board("imported")
+    assert [total(first["online"]), total(first["imported"]), total(second)] == [5, 9, 10]
+    assert len(fake.history()) == published + 1
+    assert fake.board("online") == first["online"]
+
+
+def test_every_publication_is_announced_without_its_rows(fake: World) -> None:
+    with fake.live.boards() as followers, fake.working():
+        fake.votes(3)
+        board = fake.wait_for_board()
+        wait_until(lambda: fake.live.announced[-1:] and is_newest(fake, board), what="the news")
+        announced = fake.live.announced[-1]
+        assert followers.get(1) is not None
+    assert announced["campaign"] == "online"
+    assert announced["log_position"] == board.log_position
+    assert announced["config_hash"] == board.config_hash
+    assert "rows" not in announced and "config" not in announced
+
+
+def is_newest(world: World, board: Snapshot) -> bool:
+    return bool(world.live.announced[-1]["log_position"] == board.log_position)
+
+
+def test_boards_are_published_at_a_bounded_rate_and_the_last_vote_is_still_in(
+    fake: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arena.worker, "_PUBLISH_SECONDS", 0.3)
+    started = time.monotonic()
+    with fake.working():
+        for _ in range(40):
+            fake.votes(1)
+            time.sleep(0.005)
+        board = fake.wait_for_board()
+        took = time.monotonic() - started
+    assert total(board) == 40
+    assert len(fake.history()) <= took / 0.3 + 2
+
+
+# --- exclusions ---------------------------------------------------------------------------------
+
+
+def test_an_exclusion_takes_its_vote_out_once_however_often_it_is_said(world: World) -> None:
+    with world.working():
+        victim = world.votes(10)[3]
+        assert total(world.wait_for_board()) == 10
+        world.remark("exclusion", victim)
+        world.remark("exclusion", victim)
+        board = world.wait_for_board()
+        assert total(board) == 9
+        world.assert_clean(board)
+    with world.working():  # counted from the start
+        world.votes(1)
+        board = world.wait_for_board()
+    assert total(board) == 10
+    world.assert_clean(board)
+
+
+@pytest.mark.parametrize("kind", ["flag", "correction", "erasure"])
+def test_other_remarks_leave_the_vote_counted(fake: World, kind: str) -> None:
+    victim = fake.votes(4)[0]
+    fake.remark(kind, victim)
+    with fake.working():
+        board = fake.wait_for_board()
+    assert total(board) == 4
+    assert board.log_position == 5
+
+
+def test_an_exclusion_of_something_else_than_a_vote_stops_nothing(fake: World) -> None:
+    victim = fake.votes(4)[0]
+    fake.remark("flag", victim)
+    fake.remark("exclusion", f"x{fake.number}")
+    fake.remark("exclusion", "nothing at all")
+    with fake.working():
+        board = fake.wait_for_board()
+    assert total(board) == 4
+
+
+# --- restarts and rivals ------------------------------------------------------------------------
+
+
+def test_a_restart_publishes_nothing_when_nothing_changed(world: World) -> None:
+    world.votes(6)
+    with world.working():
+        world.wait_for_board()
+    before = world.history()
+    with world.working() as worker:
+        wait_until(lambda: holder(world) == worker.id, what="the lease")
+        time.sleep(0.3)
+    assert world.history() == before
+
+
+def test_votes_sealed_by_a_worker_that_died_before_publishing_are_published_by_the_next(
+    fake: World,
+) -> None:
+    fake.votes(6)
+    lease = fake.store.leases.take("worker", "dead", None)
+    assert lease is not None
+    fake.store.votes.seal(lease, 4)
+    fake.store.leases.release(lease)
+    with fake.working():
+        board = fake.wait_for_board()
+    assert total(board) == 6
+
+
+def test_a_board_of_another_method_configuration_is_published_anew(fake: World) -> None:
+    fake.votes(6)
+    with fake.working():
+        board = fake.wait_for_board()
+    lease = fake.store.leases.take("worker", "older", fake.store.leases.look("worker"))
+    assert lease is not None
+    fake.store.snapshots.publish(lease, replace(board, config_hash="of an older program"))
+    fake.store.leases.release(lease)
+    with fake.working():
+        wait_until(lambda: current_hash(fake) == board.config_hash, what="the new board")
+
+
+def current_hash(world: World) -> str | None:
+    board = world.board()
+    return board.config_hash if board else None
+
+
+def holder(world: World) -> str | None:
+    seen = world.store.leases.look("worker")
+    return seen.holder if seen else None
+
+
+def test_a_second_worker_waits_and_goes_on_at_once_when_the_first_stops(fake: World) -> None:
+    first, second = fake.worker(), fake.worker()
+    with fake.working(first):
+        wait_until(lambda: holder(fake) == first.id, what="the first to hold the lease")
+        with fake.working(second):
+            fake.votes(5)
+            fake.wait_for_board()
+            time.sleep(LEASE_SECONDS * 2)
+            assert holder(fake) == first.id
+    stopped = fake.worker()
+    with fake.working(stopped):
+        wait_until(lambda: holder(fake) == stopped.id, LEASE_SECONDS / 2, what="the lease")
+
+
+def test_a_silent_worker_is_replaced_after_its_lease_and_loses_nothing(fake: World) -> None:
+    fake.votes(5)
+    dead = fake.store.leases.take("worker", "dead", None)
+    assert dead is not None
+    started = time.monotonic()
+    with fake.working() as worker:
+        wait_until(lambda: holder(fake) == worker.id, what="the lease")
+        assert time.monotonic() - started >= LEASE_SECONDS
+        assert total(fake.wait_for_board()) == 5
+
+
+def test_a_worker_that_lost_its_lease_counts_anew_and_publishes_the_truth(fake: World) -> None:
+    with fake.working() as worker:
+        fake.votes(5)
+        fake.wait_for_board()
+        thief = fake.store.leases.take("worker", "thief", fake.store.leases.look("worker"))
+        if thief is None:  # its beat moved between the look and the taking
+            thief = fake.store.leases.take("worker", "thief", fake.store.leases.look("worker"))
+        assert thief is not None
+        fake.votes(4)
+        fake.store.votes.seal(thief, 2)
+        fake.store.leases.release(thief)
+        wait_until(lambda: holder(fake) == worker.id, what="the lease again")
+        board = fake.wait_for_board()
+    assert total(board) == 9
+    fake.assert_clean(board)
+
+
+def test_a_database_that_is_away_for_a_while_only_delays_the_board(
+    fake: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake.working():
+        fake.votes(3)
+        fake.wait_for_board()
+        real, refusals = fake.store.votes.seal, iter(range(2))
+
+        def refusing(*arguments: Any) -> int:
+            for _ in refusals:
+                raise Unavailable("away")
+            return real(*arguments)
+
+        monkeypatch.setattr(fake.store.votes, "seal", refusing)
+        fake.votes(3)
+        board = fake.wait_for_board()
+    assert total(board) == 6
+
+
+def test_without_redis_new_votes_are_found_by_polling(fake: World) -> None:
+    fake.live.away = True
+    with fake.working():
+        fake.votes(3)
+        assert total(fake.wait_for_board()) == 3
