@@ -12,7 +12,7 @@ from arena.battles import Battles, Limits
 from arena.boards import Boards
 from arena.campaigns import Campaigns
 from arena.embedded import redis_url
-from arena.live import RedisLive, connect
+from arena.live import RedisLive
 from arena.relay import Relay
 from arena.settings import Settings
 from arena.store import open_store
@@ -20,13 +20,14 @@ from arena.views import battle_api, board_api, guard, health, log_api, openapi, 
 from arena.views.context import Services, StreamSlots
 from arena.views.language import STATIC
 
-_THREADS_KEPT_FREE = 16
+_THREADS_KEPT_FREE = 16  # of each process, for everything that is answered at once
+_EXPORTS = 4
 
 
 def build_services(settings: Settings) -> Services:
     """The real parts. Raises `BadSetting` when the database's schema is not this program's."""
     store = open_store(settings.database_url)
-    live = RedisLive(connect(redis_url(settings)), ttl=settings.live_ttl_seconds)
+    live = RedisLive(redis_url(settings), ttl=settings.live_ttl_seconds)
     campaigns = Campaigns(store.campaigns)
     limits = Limits(
         prompt_chars=settings.max_prompt_chars,
@@ -43,7 +44,8 @@ def build_services(settings: Settings) -> Services:
         battles=Battles(store, live, campaigns, limits, random.SystemRandom()),
         boards=Boards(store.snapshots, store.roster),
         relay=Relay(store.battles, live),
-        streams=StreamSlots(max(1, settings.web_threads - _THREADS_KEPT_FREE)),
+        streams=StreamSlots(max(1, settings.web_threads - _EXPORTS - _THREADS_KEPT_FREE)),
+        exports=StreamSlots(_EXPORTS),
     )
 
 

@@ -45,6 +45,7 @@ from arena.errors import (
 from arena.interfaces import LiveBuffer, Store, StoredVote
 from arena.records import Content, Conversation, Record, new_salt
 
+_NOT_YOURS = "There is no such battle of yours."
 REASONS = ("correct", "complete", "clear", "instructions", "style", "harmless")
 MAX_COMMENT_CHARS = 2_000
 
@@ -111,13 +112,16 @@ class Battles:
         """The voter's own battle; raises `NotFound` when it is unknown or somebody else's."""
         battle = self._store.battles.get(battle_id)
         if battle is None or battle.voter != voter:
-            raise NotFound("There is no such battle of yours.")
+            raise NotFound(_NOT_YOURS)
         return battle
 
     def view(self, voter: str, battle_id: str) -> dict[str, Any]:
         """The blind projection; after the vote, what it revealed too."""
-        battle = self.get(voter, battle_id)
-        seen = BlindBattle.of(battle, self._store.battles.turns(battle_id)).to_json()
+        found = self._store.battles.whole(battle_id)
+        if found is None or found[0].voter != voter:
+            raise NotFound(_NOT_YOURS)
+        battle, turns = found
+        seen = BlindBattle.of(battle, turns).to_json()
         if battle.state is BattleState.voted:
             vote = self._store.votes.vote_of(battle_id)
             if vote is not None:
@@ -138,8 +142,8 @@ class Battles:
         campaign = self._campaigns.get(campaign_id)
         if campaign.state != "open":
             raise CampaignClosed(f"The campaign '{campaign.id}' takes no new battles.")
-        if redraw_of is not None:
-            self.get(voter, redraw_of)
+        if redraw_of is not None and self.get(voter, redraw_of).state is not BattleState.void:
+            raise InvalidField("Only a void battle can be drawn again.", field="redraw_of")
         self._refuse_too_many(voter)
         revision = self._store.roster.current()
         pair = roster.draw(roster.active(revision, campaign.id), self._rng)
@@ -263,7 +267,8 @@ class Battles:
 
     def _reveal(self, vote: StoredVote) -> Reveal:
         record = vote.record
-        about = roster.known(self._store.roster.history())
+        revision = self._store.roster.at(record.roster_revision or 0)  # as they were called then
+        about = roster.known([revision])
         models = {"a": record.model_a or "", "b": record.model_b or ""}
         return Reveal(
             grade=record.grade or 0,

@@ -115,6 +115,7 @@ def document(
         "published_at": published and published.published_at,
         "campaign": published and published.campaign,
         "category": published and published.category,
+        "voters": published and published.voters,
         "rows": [{**row, **_about(row["model"], models)} for row in rows],
     }
 

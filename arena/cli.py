@@ -33,7 +33,7 @@ from arena.errors import (
     Unavailable,
 )
 from arena.interfaces import Campaign, Deadlines, Finished, Message, ModelEntry
-from arena.live import RedisLive, connect
+from arena.live import RedisLive
 from arena.settings import Settings
 from arena.store import SqlStore, open_store
 from arena.store.engine import Database
@@ -168,7 +168,7 @@ def _demo_folder(settings: Settings) -> Path:
 def _prepare(settings: Settings, demo: list[ModelEntry] | None = None) -> None:
     """Bring schema, default campaign and roster up to date."""
     try:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise BadSetting(
             f"ARENA_DATA: the folder {settings.data} cannot be made: {error.strerror}."
@@ -209,7 +209,7 @@ def runner() -> None:
     settings = _settings()
     logs.configure(settings.log_level)
     with _opened(settings) as store:
-        live = RedisLive(connect(redis_url(settings)), ttl=settings.live_ttl_seconds)
+        live = RedisLive(redis_url(settings), ttl=settings.live_ttl_seconds)
         Runner(
             store,
             live,
@@ -231,7 +231,7 @@ def worker() -> None:
     settings = _settings()
     logs.configure(settings.log_level)
     with _opened(settings) as store:
-        live = RedisLive(connect(redis_url(settings)), ttl=settings.live_ttl_seconds)
+        live = RedisLive(redis_url(settings), ttl=settings.live_ttl_seconds)
         Worker(store, live, poll=settings.poll_seconds, lease_seconds=settings.lease_seconds).run(
             _stop_on_signal()
         )
@@ -268,7 +268,7 @@ def check_models() -> None:
     """Ask every endpoint of the roster one short prompt and print a table."""
     settings = _settings()
     with _opened(settings) as store:
-        entries = roster.refresh(store.roster, settings.config, now()).entries
+        entries = roster.merged(store.roster.current(), settings.config)
     if not entries:
         raise BadFile("no model is configured; add [[models]]", file=str(settings.config))
     width = max(len(entry.id) for entry in entries)

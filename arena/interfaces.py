@@ -156,11 +156,12 @@ class Counted:
     grade: int | None
     winner: str | None
     target: str | None
+    voter: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One published board."""
+    """One published board; `voters` is the number of people behind its votes."""
 
     campaign: str
     category: str
@@ -170,6 +171,12 @@ class Snapshot:
     config: dict[str, Any]
     config_hash: str
     rows: list[dict[str, Any]]
+    voters: int
+
+    def announcement(self) -> dict[str, Any]:
+        """What a publication tells: which board, and up to which record."""
+        names = ("campaign", "category", "method", "log_position", "published_at", "config_hash")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +213,10 @@ class BattleStore(Protocol):
     def get(self, battle_id: str) -> Battle | None: ...
     def turns(self, battle_id: str) -> list[Turn]: ...
     def turn(self, battle_id: str, number: int) -> Turn | None: ...
-    def of_voter(self, voter: str, limit: int) -> list[Battle]: ...
+
+    def whole(self, battle_id: str) -> tuple[Battle, list[Turn]] | None:
+        """A battle and its turns as they were at one moment."""
+        ...
 
     def running(self, voter: str | None = None) -> int:
         """How many battles (of this voter) are created or running."""
@@ -215,7 +225,7 @@ class BattleStore(Protocol):
     def by_state(self) -> dict[str, int]: ...
 
     def voids_by_model(self) -> dict[str, int]:
-        """Battles that each model's failure made void."""
+        """Turns that each model's failure made void."""
         ...
 
     def waiting(self) -> list[str]:
@@ -226,8 +236,8 @@ class BattleStore(Protocol):
         """Take a waiting battle and make it `running`; None when another runner was first."""
         ...
 
-    def claimed_by_others(self, runner: str) -> dict[str, list[str]]:
-        """Running battles by the other runners that hold them."""
+    def claimed(self) -> dict[str, list[tuple[str, int]]]:
+        """Running battles, each with its turn, by the runner that holds them."""
         ...
 
     def finish_turn(
@@ -313,7 +323,6 @@ class VoteLog(Protocol):
 
     def counted(self, after: int, limit: int) -> list[Counted]: ...
     def counted_record(self, record_id: str) -> Counted | None: ...
-    def voters(self, campaign: str) -> int: ...
 
     def sealed(self, after: int, until: int, limit: int, campaigns: Sequence[str]) -> list[LogRow]:
         """Records with after < seq ≤ until, joined with what is said of them up to `until`."""
@@ -341,6 +350,11 @@ class CampaignStore(Protocol):
 
 class RosterStore(Protocol):
     def current(self) -> RosterRevision: ...
+
+    def at(self, revision: int) -> RosterRevision:
+        """A revision as it was; the empty revision 0 for one that never was."""
+        ...
+
     def replace(self, entries: Sequence[ModelEntry], at: str) -> RosterRevision: ...
     def history(self) -> list[RosterRevision]: ...
 
@@ -397,8 +411,8 @@ class Subscription(Protocol[T_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class TurnEnded:
-    """A followed turn is over, or frames may have been missed: look at SQL and the buffer."""
+class LookAgain:
+    """What is followed is over, or messages may have been missed: look at SQL and the buffer."""
 
 
 class LiveBuffer(Protocol):
@@ -418,12 +432,12 @@ class LiveBuffer(Protocol):
 
     def follow(
         self, battle_id: str, turn: int
-    ) -> AbstractContextManager[Subscription[LiveFrame | TurnEnded]]: ...
+    ) -> AbstractContextManager[Subscription[LiveFrame | LookAgain]]: ...
 
     def wake_runner(self, battle_id: str) -> None: ...
     def next_battle(self, timeout: float) -> str | None: ...
     def wake_worker(self) -> None: ...
     def wait_for_work(self, timeout: float) -> None: ...
     def announce(self, snapshot: dict[str, Any]) -> None: ...
-    def boards(self) -> AbstractContextManager[Subscription[dict[str, Any]]]: ...
+    def boards(self) -> AbstractContextManager[Subscription[dict[str, Any] | LookAgain]]: ...
     def ping(self) -> None: ...

@@ -236,6 +236,11 @@ def compute(
     )
 
 
+def default_config() -> dict[str, Any]:
+    """The configuration of a board that nobody asked to be different."""
+    return _config("bt", "sandwich", None)
+
+
 def config_hash(config: Mapping[str, Any]) -> str:
     """SHA-256 of the configuration's RFC 8785 JSON, hex."""
     return hashlib.sha256(rfc8785.dumps(dict(config))).hexdigest()

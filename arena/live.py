@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import queue
 import threading
 import time
@@ -23,7 +24,7 @@ from redis.retry import Retry
 
 from arena.battle import Frame
 from arena.errors import LiveLost
-from arena.interfaces import LiveFrame, TurnEnded
+from arena.interfaces import LiveFrame, LookAgain
 
 _log = logging.getLogger(__name__)
 
@@ -33,38 +34,57 @@ _RUNNER_BELL = "arena:wake:runner"
 _WORKER_BELL = "arena:wake:worker"
 _BELL_SECONDS = 60  # a wake-up that nobody heard for this long has been covered by polling
 _HUB_RETRY_SECONDS = 0.2
+_QUICK_SECONDS = 0.5  # a vote's answer and a tick wait no longer for Redis
+_BLOCK_SECONDS = 2.0
+_LEFT_ALONE_SECONDS = 1.0
 _HUB_LOOK_SECONDS = 0.2  # how soon the hub notices that it is to close
 
 T = TypeVar("T")
 
 
-def connect(url: str) -> redis.Redis:
-    """A client that fails fast: callers hold their data and try again at the next tick."""
+def connect(url: str, *, patience: float) -> redis.Redis:
+    """A client that waits `patience` seconds for an answer.
+
+    A connection that a restarted server has closed is tried once more, a silent server is not.
+    """
     return redis.Redis.from_url(
         url,
         decode_responses=True,
-        socket_timeout=3,
-        socket_connect_timeout=2,
-        retry=Retry(NoBackoff(), 1),
+        socket_timeout=patience,
+        socket_connect_timeout=patience,
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         max_connections=64,
     )
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except redis.RedisError as error:
-        raise LiveLost(f"Redis cannot be used: {error}") from error
+class _Breaker:
+    """After a failure Redis is left alone for a moment, so that nobody waits for it in turn."""
+
+    def __init__(self) -> None:
+        self._closed_until = -math.inf
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Raises `LiveLost` for whatever Redis does wrong inside the block."""
+        if time.monotonic() < self._closed_until:
+            raise LiveLost("Redis failed a moment ago.")
+        try:
+            yield
+        except redis.RedisError as error:
+            self._closed_until = time.monotonic() + _LEFT_ALONE_SECONDS
+            raise LiveLost(f"Redis cannot be used: {error}") from error
 
 
 @contextmanager
 def _hint(what: str) -> Iterator[None]:
-    """The one degraded mode: a lost wake-up or announcement is logged, and polling covers it."""
+    """The one degraded mode: a lost wake-up or announcement is logged.
+
+    Runner and worker poll, and readers look again when their subscription is renewed.
+    """
     try:
         yield
-    except redis.RedisError as error:
-        _log.warning("Redis is away, %s is left to polling: %s", what, error)
+    except LiveLost as error:
+        _log.warning("%s is not told: %s", what, error)
 
 
 def _key(battle_id: str, turn: int) -> str:
@@ -78,10 +98,12 @@ def _pack(frame: Frame) -> str:
 class RedisLive:
     """`interfaces.LiveBuffer` over Redis. Safe to share between threads, not across a fork."""
 
-    def __init__(self, client: redis.Redis, *, ttl: int) -> None:
-        self._redis = client
+    def __init__(self, url: str, *, ttl: int) -> None:
+        self._redis = connect(url, patience=_QUICK_SECONDS)
+        self._patient = connect(url, patience=_BLOCK_SECONDS + 1)
+        self._guard = _Breaker()
         self._ttl = ttl
-        self._hub = _Hub(client)
+        self._hub = _Hub(self._patient)
 
     # --- frames -----------------------------------------------------------------------------
 
@@ -89,7 +111,7 @@ class RedisLive:
         if not frames:
             return set()
         message = [[f.battle_id, f.turn, f.number, f.frame.a, f.frame.b] for f in frames]
-        with _translated():
+        with self._guard():
             pipe = self._redis.pipeline(transaction=False)
             for live in frames:
                 pipe.rpush(_key(live.battle_id, live.turn), _pack(live.frame))
@@ -104,7 +126,7 @@ class RedisLive:
 
     def replace(self, battle_id: str, turn: int, frames: Sequence[Frame]) -> None:
         key = _key(battle_id, turn)
-        with _translated():
+        with self._guard():
             pipe = self._redis.pipeline(transaction=True)
             pipe.delete(key)
             if frames:
@@ -114,30 +136,30 @@ class RedisLive:
             pipe.execute()
 
     def ended(self, battle_id: str, turn: int) -> None:
-        with _hint("the end of a turn"):
+        with _hint("the end of a turn"), self._guard():
             self._redis.publish(_FRAMES, json.dumps([[battle_id, turn]]))
 
     def frames(self, battle_id: str, turn: int, start: int) -> list[Frame]:
-        with _translated():
+        with self._guard():
             packed: Any = self._redis.lrange(_key(battle_id, turn), start, -1)
         return [Frame(*json.loads(item)) for item in packed]
 
     @contextmanager
-    def follow(self, battle_id: str, turn: int) -> Iterator[_Queue[LiveFrame | TurnEnded]]:
+    def follow(self, battle_id: str, turn: int) -> Iterator[_Queue[LiveFrame | LookAgain]]:
         with self._hub.listen(f"{battle_id}:{turn}") as subscription:
             yield subscription
 
     # --- wake-ups ---------------------------------------------------------------------------
 
     def wake_runner(self, battle_id: str) -> None:
-        with _hint("a new battle"):
+        with _hint("a new battle"), self._guard():
             self._ring(_RUNNER_BELL, battle_id, keep=10_000)
 
     def next_battle(self, timeout: float) -> str | None:
         return self._wait(_RUNNER_BELL, timeout)
 
     def wake_worker(self) -> None:
-        with _hint("a new vote"):
+        with _hint("a new vote"), self._guard():
             self._ring(_WORKER_BELL, "1", keep=1)
 
     def wait_for_work(self, timeout: float) -> None:
@@ -153,7 +175,7 @@ class RedisLive:
     def _wait(self, bell: str, timeout: float) -> str | None:
         """Block below the client's socket time-out; without Redis, just wait."""
         try:
-            rung: Any = self._redis.blpop([bell], timeout=min(timeout, 2.0))
+            rung: Any = self._patient.blpop([bell], timeout=min(timeout, _BLOCK_SECONDS))
         except redis.RedisError:
             time.sleep(min(timeout, 0.5))
             return None
@@ -162,22 +184,23 @@ class RedisLive:
     # --- boards -----------------------------------------------------------------------------
 
     def announce(self, snapshot: dict[str, Any]) -> None:
-        with _hint("a published board"):
+        with _hint("a published board"), self._guard():
             self._redis.publish(_BOARDS, json.dumps(snapshot))
 
     @contextmanager
-    def boards(self) -> Iterator[_Queue[dict[str, Any]]]:
+    def boards(self) -> Iterator[_Queue[dict[str, Any] | LookAgain]]:
         with self._hub.listen(_BOARDS) as subscription:
             yield subscription
 
     def ping(self) -> None:
         """Raise `LiveLost` unless Redis answers."""
-        with _translated():
+        with self._guard():
             self._redis.ping()
 
     def close(self) -> None:
         self._hub.close()
         self._redis.close()
+        self._patient.close()
 
 
 class _Queue(Generic[T]):
@@ -206,14 +229,12 @@ class _Hub:
 
     @contextmanager
     def listen(self, topic: str) -> Iterator[_Queue[Any]]:
+        self._start()
+        # Without Redis there is nothing to wait for: the follower reads SQL meanwhile.
+        self._subscribed.wait(timeout=1)
         subscription: _Queue[Any] = _Queue()
         with self._lock:
             self._followers[topic].add(subscription)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._read, name="live-hub", daemon=True)
-                self._thread.start()
-        # Without Redis there is nothing to wait for: the follower reads SQL meanwhile.
-        self._subscribed.wait(timeout=1)
         try:
             yield subscription
         finally:
@@ -221,6 +242,12 @@ class _Hub:
                 self._followers[topic].discard(subscription)
                 if not self._followers[topic]:
                     del self._followers[topic]
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._read, name="live-hub", daemon=True)
+                self._thread.start()
 
     def close(self) -> None:
         self._closed.set()
@@ -254,13 +281,10 @@ class _Hub:
     def _tell_all_to_look(self) -> None:
         with self._lock:
             followers = [
-                follower
-                for topic, listeners in self._followers.items()
-                if topic != _BOARDS
-                for follower in listeners
+                follower for listeners in self._followers.values() for follower in listeners
             ]
         for follower in followers:
-            follower.put(TurnEnded())
+            follower.put(LookAgain())
 
     def _hand_out(self, channel: str, data: Any) -> None:
         if channel == _BOARDS:
@@ -271,7 +295,7 @@ class _Hub:
             if topic not in self._followers:
                 continue
             if len(item) == 2:  # noqa: PLR2004  [battle, turn]: the turn is over
-                self._tell(topic, TurnEnded())
+                self._tell(topic, LookAgain())
             else:
                 battle_id, turn, number, a, b = item
                 self._tell(topic, LiveFrame(battle_id, turn, number, Frame(a, b)))

@@ -14,7 +14,7 @@ from typing import Any
 
 from arena.battle import BattleState, Frame, Turn, TurnState
 from arena.errors import LiveLost
-from arena.interfaces import BattleStore, LiveBuffer, LiveFrame, Subscription, TurnEnded
+from arena.interfaces import BattleStore, LiveBuffer, LiveFrame, LookAgain, Subscription
 
 HEARTBEAT_SECONDS = 5.0
 SKIPPED = "skipped"
@@ -74,8 +74,8 @@ class Relay:
 
         None is a heartbeat: nothing happened for `HEARTBEAT_SECONDS`.
         """
-        place = _place_after(turn, last_event_id)
         with self._live.follow(turn.battle_id, turn.number) as subscription:
+            place = self._first_place(turn, last_event_id)
             while True:
                 current = self._battles.turn(turn.battle_id, turn.number)
                 if current is None or current.state is not TurnState.running:
@@ -84,6 +84,15 @@ class Relay:
                 place = yield from self._listen(subscription, current, place)
         if current is not None:
             yield from self._settled(current, place)
+
+    def _first_place(self, turn: Turn, last_event_id: str | None) -> int:
+        """Where to begin: 0 for an event of a running turn that Redis has never seen."""
+        place = _place_after(turn, last_event_id)
+        if place and turn.state is TurnState.running:
+            with suppress(LiveLost):
+                if not self._live.frames(turn.battle_id, turn.number, (place - 1) // 2):
+                    return 0
+        return place
 
     def _catch_up(self, turn: Turn, place: int) -> Generator[Event, None, int]:
         """Frames that Redis holds already; returns the place reached."""
@@ -97,7 +106,7 @@ class Relay:
         return max(place, 2 * (place // 2 + len(frames)))
 
     def _listen(
-        self, subscription: Subscription[LiveFrame | TurnEnded], turn: Turn, place: int
+        self, subscription: Subscription[LiveFrame | LookAgain], turn: Turn, place: int
     ) -> Generator[Event | None, None, int]:
         """Frames as they come, until one is missing or the turn may be over."""
         while True:
@@ -105,7 +114,7 @@ class Relay:
             if message is None:
                 yield None
                 return place
-            if isinstance(message, TurnEnded) or 2 * message.number > place:
+            if isinstance(message, LookAgain) or 2 * message.number > place:
                 return place
             for event in _frame_events(turn.number, message.number, message.frame):
                 if event.place >= place:

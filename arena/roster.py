@@ -84,18 +84,27 @@ def is_demo(entry: ModelEntry) -> bool:
 def refresh(
     store: RosterStore, config: Path, at: str, demo: Sequence[ModelEntry] | None = None
 ) -> RosterRevision:
-    """Read `arena.toml` (if it is there) into SQL at time `at`.
+    """Read `arena.toml` into SQL at time `at`.
 
-    `demo` replaces the demo's own models; None leaves them as they are.
+    `demo` replaces the demo's own models; None leaves them as they are. An absent file leaves the
+    operator's models as they are: it may only be that this is another folder.
     Raises `BadFile`, with nothing changed.
     """
+    return store.replace(merged(store.current(), config, demo), at)
+
+
+def merged(
+    current: RosterRevision, config: Path, demo: Sequence[ModelEntry] | None = None
+) -> list[ModelEntry]:
+    """The roster that `refresh` would make of the current one; raises `BadFile`."""
     if demo is None:
-        demo = [entry for entry in store.current().entries if is_demo(entry)]
-    entries = [*demo, *(read(config) if config.exists() else [])]
+        demo = [entry for entry in current.entries if is_demo(entry)]
+    own = [entry for entry in current.entries if not is_demo(entry)]
+    entries = [*demo, *(read(config) if config.exists() else own)]
     twice = {e.id for e in entries if sum(other.id == e.id for other in entries) > 1}
     if twice:
         raise BadFile(f"the id '{min(twice)}' is used twice", file=str(config), field="id")
-    return store.replace(entries, at)
+    return entries
 
 
 def read(config: Path) -> list[ModelEntry]:
@@ -151,11 +160,23 @@ def _entry(table: dict[str, Any], file: str, row: int) -> ModelEntry:
     for name in _REQUIRED:
         if not table.get(name, "").strip():
             raise BadFile("is missing", file=file, row=row, field=name)
-    if urlsplit(table["base_url"]).scheme not in ("http", "https"):
-        raise BadFile("must begin with http:// or https://", file=file, row=row, field="base_url")
+    _check_address(table["base_url"], file, row)
     if table.get("state", "active") not in STATES:
         raise BadFile(f"must be one of {', '.join(STATES)}", file=file, row=row, field="state")
     for name in ("modalities", "campaigns"):
         if name in table:
             table[name] = tuple(table[name])
     return ModelEntry(**{"name": table["id"], **table})
+
+
+def _check_address(base_url: str, file: str, row: int) -> None:
+    address = urlsplit(base_url)
+    if address.scheme not in ("http", "https"):
+        raise BadFile("must begin with http:// or https://", file=file, row=row, field="base_url")
+    if address.username or address.password:
+        raise BadFile(
+            "must not hold a password; name a variable in api_key_env",
+            file=file,
+            row=row,
+            field="base_url",
+        )

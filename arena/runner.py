@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 _TRIES = 5  # waits of 0.5, 1, 2 and 4 seconds: a restarting endpoint comes back
 _RETRY_SECONDS = 0.5
 _COMMIT_RETRY_SECONDS = 1.0
+_STEP = 8  # code points; whole chunks of an endpoint would show where its words end
 _DRAIN_TICKS = 8  # once both answers are complete, the rest is shown within about a second
 _DRAIN_STEP = 48
 _COMMITTERS = 4
@@ -51,11 +52,12 @@ INTERRUPTED = "interrupted"
 def next_step(received: tuple[int, int], shown: tuple[int, int], complete: bool) -> tuple[int, int]:
     """How many more code points of each side to show at this tick.
 
-    Until both answers are complete both sides show the same amount: what the slower one has.
-    That the shorter one is over becomes visible only when the longer one is complete too.
+    Until both answers are complete both sides show the same amount, a multiple of `_STEP`: what
+    the slower one has. So neither the end of the shorter one nor the slower one's way of cutting
+    its text into chunks can be seen.
     """
     if not complete:
-        step = min(received) - shown[0]
+        step = min(received) // _STEP * _STEP - shown[0]
         return step, step
     left = received[0] - shown[0], received[1] - shown[1]
     step = max(_DRAIN_STEP, math.ceil(max(left) / _DRAIN_TICKS))
@@ -72,16 +74,13 @@ class _Side:
     pending: str = ""
     shown: list[str] = field(default_factory=list)
     shown_length: int = 0
+    shows_text: bool = False
     stream: AnswerStream | None = None
     cancelled: bool = False
     finished: Finished | None = None
     error: ArenaError | None = None
     ttft: float | None = None
     duration: float | None = None
-
-    @property
-    def over(self) -> bool:
-        return self.finished is not None or self.error is not None
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -98,16 +97,14 @@ class _Side:
         text, self.pending = self.pending[:step], self.pending[step:]
         self.shown.append(text)
         self.shown_length += len(text)
+        self.shows_text = self.shows_text or bool(text.strip())
         return text
 
-    def answer(self, finish: str | None) -> Answer:
-        assert self.finished is not None or finish is not None  # noqa: S101  only complete or stopped sides
+    def answer(self) -> Answer:
+        """What was shown. Without the endpoint's own end it was stopped by the voter."""
+        finished = self.finished or Finished("stopped")
         return Answer(
-            text="".join(self.shown),
-            finish=finish or (self.finished.reason if self.finished else ""),
-            tokens=self.finished.tokens if self.finished else None,
-            ttft=self.ttft,
-            duration=self.duration,
+            "".join(self.shown), finished.reason, finished.tokens, self.ttft, self.duration
         )
 
 
@@ -149,7 +146,12 @@ class _RunningTurn:
     @property
     def stoppable(self) -> bool:
         """A stop waits until there is something of both sides to judge."""
-        return self.stopping and all(side.shown_length for side in self.sides)
+        return self.stopping and all(side.shows_text for side in self.sides)
+
+    def stop(self) -> None:
+        """End both answers where they are shown to be: alike, whichever was complete already."""
+        for side in self.sides:
+            side.finished = None
 
     def cancel(self) -> None:
         for side in self.sides:
@@ -185,13 +187,16 @@ class Runner:
         self._beat_seconds = lease_seconds / 3
         self._others = Watch(store.leases, lease_seconds)
         self._turns: dict[str, _RunningTurn] = {}
+        self._claiming: str | None = None
         self._lock = threading.Lock()
         self._committers = ThreadPoolExecutor(_COMMITTERS, thread_name_prefix="commit")
         self._closing = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; then void what is still running, so that nothing is stuck."""
-        lease = self._register()
+        lease = self._store.leases.take(_lease_name(self.id), self.id, None)
+        if lease is None:
+            raise LeaseLost(f"runner {self.id} cannot register")
         helpers = [
             threading.Thread(target=self._pace, name="pace"),
             threading.Thread(target=self._watch, args=(lease,), name="watch"),
@@ -205,16 +210,10 @@ class Runner:
             for thread in helpers:
                 thread.join()
             for turn in self._running():
-                self._end(turn, self._interrupt)
+                self._end(turn, self._let_go)
             self._committers.shutdown(wait=True)
+            self._void_unknown(self._store.battles.claimed().get(self.id, []))
             self._store.leases.forget(lease.name)
-
-    def _register(self) -> Lease:
-        name = _lease_name(self.id)
-        lease = self._store.leases.take(name, self.id, self._store.leases.look(name))
-        if lease is None:
-            raise LeaseLost(f"runner {self.id} cannot register")
-        return lease
 
     # --- taking in --------------------------------------------------------------------------
 
@@ -237,18 +236,19 @@ class Runner:
                 stop.wait(self._poll)
 
     def _begin(self, battle_id: str) -> None:
+        """Claim a battle and stream it. A claim that fails half-way is found by `_watch`."""
         if len(self._turns) >= self._capacity:
             return
-        battle = self._store.battles.claim(battle_id, self.id)
-        if battle is None:
-            return
+        self._claiming = battle_id
         try:
+            battle = self._store.battles.claim(battle_id, self.id)
+            if battle is None:
+                return
             turn = self._prepared(battle)
-        except Unavailable:
-            self._committers.submit(self._give_up, battle)  # claimed for good, and never begun
-            raise
-        with self._lock:
-            self._turns[battle_id] = turn
+            with self._lock:
+                self._turns[battle_id] = turn
+        finally:
+            self._claiming = None
         for side in turn.sides:
             threading.Thread(target=self._read, args=(side,), name="read", daemon=True).start()
 
@@ -326,6 +326,7 @@ class Runner:
                 self._end(turn, partial(self._fail, failure=failure))
                 continue
             if turn.stoppable:
+                turn.stop()
                 self._end(turn, self._finish)
                 continue
             frame = turn.tick()
@@ -363,84 +364,69 @@ class Runner:
         self._committers.submit(self._commit, turn, commit)
 
     def _commit(self, turn: _RunningTurn, commit: Callable[[_RunningTurn], bool]) -> None:
-        try:
-            self._insist(turn.battle, lambda: commit(turn))
-        except Exception:  # noqa: BLE001  whatever it is, the battle must not stay as it is
-            _log.exception("the end of %s cannot be stored, so it is void", turn.battle.id)
-            self._give_up(turn.battle)
-        with self._lock:
-            if self._turns.get(turn.battle.id) is turn:  # and not its follow-up already
-                del self._turns[turn.battle.id]
-
-    def _give_up(self, battle: Battle) -> None:
-        try:
-            self._insist(battle, lambda: self._void_interrupted(battle.id, battle.turn, self.id))
-        except Exception:  # noqa: BLE001  in a pool nobody else would hear of it
-            _log.exception("%s cannot be made void", battle.id)
-
-    def _insist(self, battle: Battle, commit: Callable[[], bool]) -> None:
         """Commit, however long the database is away: the answers exist only here until then."""
-        while True:
-            try:
-                commit()
-                break
-            except Unavailable as error:
-                _log.warning("the end of %s waits for the database: %s", battle.id, error)
+        try:
+            while not self._committed(turn, commit):
                 if self._closing.wait(_COMMIT_RETRY_SECONDS):
                     return  # the next runner finds the battle abandoned and voids it
-        self._live.ended(battle.id, battle.turn)
+            self._live.ended(turn.battle.id, turn.number)
+        except Exception:  # noqa: BLE001  in a pool nobody else would hear of it
+            _log.exception("the end of %s cannot be stored; it will be void", turn.battle.id)
+        finally:
+            with self._lock:
+                if self._turns.get(turn.battle.id) is turn:  # and not its follow-up already
+                    del self._turns[turn.battle.id]
+
+    @staticmethod
+    def _committed(turn: _RunningTurn, commit: Callable[[_RunningTurn], bool]) -> bool:
+        try:
+            commit(turn)
+        except Unavailable as error:
+            _log.warning("the end of %s waits for the database: %s", turn.battle.id, error)
+            return False
+        return True
 
     def _finish(self, turn: _RunningTurn) -> bool:
-        stopped = None if turn.complete else "stopped"
         a, b = turn.sides
-        answers = a.answer(stopped), b.answer(stopped)
         return self._store.battles.finish_turn(
-            turn.battle.id, turn.number, answers, turn.steps(), self.id
+            turn.battle.id, turn.number, (a.answer(), b.answer()), turn.steps(), self.id
         )
 
     def _fail(self, turn: _RunningTurn, failure: tuple[Side, ArenaError]) -> bool:
         side, error = failure
-        _log.warning(
-            "battle %s is void: %s of side %s: %s",
-            turn.battle.id,
-            type(error).__name__,
-            side,
-            error,
-        )
+        kind, model = type(error).__name__, turn.battle.model(side)
+        # what the endpoint said may quote the prompt, so it goes to SQL and not to a log line
+        _log.warning("battle %s is void: %s of %s", turn.battle.id, kind, model)
         return self._store.battles.fail_turn(
             turn.battle.id,
             turn.number,
             reason=FAILED,
             side=side,
-            error=f"{type(error).__name__}: {error}",
+            error=f"{kind}: {error}",
             runner=self.id,
         )
 
-    def _interrupt(self, turn: _RunningTurn) -> bool:
-        return self._void_interrupted(turn.battle.id, turn.number, self.id)
+    def _let_go(self, turn: _RunningTurn) -> bool:
+        """The voter left (then it is skipped already), or this runner stops."""
+        return self._void(turn.battle.id, turn.number, self.id)
 
-    def _void_interrupted(self, battle_id: str, number: int, runner: str) -> bool:
-        """A turn whose runner went away: nobody's failure, so no side is named."""
+    def _void(self, battle_id: str, number: int, runner: str) -> bool:
+        """End a turn by nobody's failure."""
         return self._store.battles.fail_turn(
             battle_id, number, reason=INTERRUPTED, side=None, error=None, runner=runner
         )
 
     # --- the lease, stops and skips, and runners that died -------------------------------------
 
-    def _watch(self, held: Lease) -> None:
-        lease: Lease | None = held
+    def _watch(self, lease: Lease) -> None:
         beat = time.monotonic()
         while not self._closing.wait(_SIGNAL_SECONDS):
             try:
                 self._hear_voters()
-                if time.monotonic() - beat >= self._beat_seconds:
+                self._void_abandoned()
+                if self._turns and time.monotonic() - beat >= self._beat_seconds:
                     beat = time.monotonic()
-                    lease = lease or self._register()
                     self._store.leases.renew(lease)
-                    self._void_abandoned()
-            except LeaseLost as error:
-                _log.warning("taken for dead, registering again: %s", error)
-                lease = None
             except Unavailable as error:
                 _log.warning("cannot look after battles: %s", error)
             except Exception:  # noqa: BLE001  the lease must be kept
@@ -458,20 +444,32 @@ class Runner:
             if wish == "stop":
                 turn.stopping = True
             else:
-                self._end(turn, self._interrupt)  # skipped: the commit finds it gone, as it should
+                self._end(turn, self._let_go)
 
     def _void_abandoned(self) -> None:
-        claimed = self._store.battles.claimed_by_others(self.id)
+        """Battles of runners that fell silent, and claims of ours that came to nothing.
+
+        A silent runner's lease stays: should it only have been slow, it goes on with new battles.
+        """
+        claimed = self._store.battles.claimed()
+        self._void_unknown(claimed.pop(self.id, []))
         self._others.keep_only([_lease_name(runner) for runner in claimed])
-        for runner, battle_ids in claimed.items():
-            if not self._others.is_abandoned(_lease_name(runner)):
-                continue
-            for battle_id in battle_ids:
-                battle = self._store.battles.get(battle_id)
-                if battle is not None:
-                    self._void_interrupted(battle_id, battle.turn, runner)
-                    self._live.ended(battle_id, battle.turn)
-            self._store.leases.forget(_lease_name(runner))
+        for runner, held in claimed.items():
+            if self._others.is_abandoned(_lease_name(runner)):
+                for battle_id, number in held:
+                    self._void(battle_id, number, runner)
+                    self._live.ended(battle_id, number)
+
+    def _void_unknown(self, held: Sequence[tuple[str, int]]) -> None:
+        """End battles that carry our name and that we do not stream.
+
+        One that we took in or ended since `held` was read is at another turn or state by now, so
+        this does not touch it.
+        """
+        for battle_id, number in held:
+            if battle_id != self._claiming and battle_id not in self._turns:
+                self._void(battle_id, number, self.id)
+                self._live.ended(battle_id, number)
 
 
 def _lease_name(runner: str) -> str:

@@ -12,13 +12,12 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from dataclasses import asdict
 
 from arena.boards import OVERALL
 from arena.clock import now
 from arena.errors import LeaseLost, Unavailable
 from arena.interfaces import Counted, Lease, LiveBuffer, Snapshot, Store
-from arena.leaderboard import Board, Tally, compute, config_hash
+from arena.leaderboard import Board, Tally, Vote, compute, config_hash, default_config
 from arena.leases import Watch, take_if_abandoned
 
 _log = logging.getLogger(__name__)
@@ -85,6 +84,7 @@ class _Shift:
         self._tallies: dict[str, Tally] = defaultdict(Tally)
         self._changed_at: dict[str, int] = {}  # log position of a campaign's last record
         self._excluded: set[str] = set()
+        self._voters: dict[str, set[str]] = defaultdict(set)
         self._fits: dict[str, Board] = {}
         self._published: dict[str, float] = {}
         self._count()
@@ -94,9 +94,10 @@ class _Shift:
 
     def seal(self) -> int:
         """Give committed records their place and count them; returns how many."""
+        if not self._store.votes.unsealed():  # a read costs no fsync
+            return 0
         sealed = self._store.votes.seal(self._lease, _SEAL_BATCH)
-        if sealed:
-            self._dirty |= self._count()
+        self._dirty |= self._count()
         return sealed
 
     def _count(self) -> set[str]:
@@ -104,22 +105,30 @@ class _Shift:
         touched = set()
         while page := self._store.votes.counted(self._position, _COUNT_BATCH):
             for record in page:
-                self._count_one(record)
-                self._changed_at[record.campaign] = record.seq
-                touched.add(record.campaign)
+                try:
+                    campaign = self._count_one(record)
+                except ValueError as error:  # one odd record must not stop all boards
+                    _log.error("record %s is left out of the board: %s", record.id, error)
+                    continue
+                self._changed_at[campaign] = record.seq
+                touched.add(campaign)
             self._position = page[-1].seq
             self._store.leases.renew(self._lease)
         return touched
 
-    def _count_one(self, record: Counted) -> None:
-        tally = self._tallies[record.campaign]
+    def _count_one(self, record: Counted) -> str:
+        """Count a record; returns the campaign whose board it changes."""
         if record.type == "vote":
-            tally.add(record.model_a or "", record.model_b or "", record.grade, record.winner or "")
+            self._tallies[record.campaign].add(*_vote_of(record))
+            if record.voter is not None:
+                self._voters[record.campaign].add(record.voter)
         elif record.type == "exclusion" and record.target not in self._excluded:
             vote = self._store.votes.counted_record(record.target or "")
             if vote is not None and vote.type == "vote":
+                self._tallies[vote.campaign].remove(*_vote_of(vote))
                 self._excluded.add(vote.id)
-                tally.remove(vote.model_a or "", vote.model_b or "", vote.grade, vote.winner or "")
+                return vote.campaign
+        return record.campaign
 
     def _is_stale(self, campaign: str) -> bool:
         """Whether the campaign has no board, or one of a shorter log or of another method."""
@@ -127,7 +136,7 @@ class _Shift:
         return (
             snapshot is None
             or snapshot.log_position < self._changed_at.get(campaign, 0)
-            or snapshot.config_hash != config_hash(compute(Tally()).config)
+            or snapshot.config_hash != config_hash(default_config())
         )
 
     def publish(self) -> bool:
@@ -150,12 +159,15 @@ class _Shift:
             config=board.config,
             config_hash=config_hash(board.config),
             rows=[row.to_json() for row in board.rows],
+            voters=len(self._voters[campaign]),
         )
         self._store.snapshots.publish(self._lease, snapshot)
         self._fits[campaign] = board
         self._published[campaign] = time.monotonic()
         self._dirty.discard(campaign)
-        announcement = asdict(snapshot)
-        del announcement["rows"], announcement["config"]
-        self._live.announce(announcement)
+        self._live.announce(snapshot.announcement())
         _log.info("published %s at log position %d", campaign, snapshot.log_position)
+
+
+def _vote_of(record: Counted) -> Vote:
+    return record.model_a or "", record.model_b or "", record.grade, record.winner or ""

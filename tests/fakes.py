@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from arena.battle import MOVES, Answer, Battle, BattleState, Frame, Turn, TurnState
@@ -34,7 +34,7 @@ from arena.interfaces import (
     RosterRevision,
     Snapshot,
     StoredVote,
-    TurnEnded,
+    LookAgain,
 )
 from arena.records import Content, LogRow, Record
 
@@ -86,6 +86,7 @@ class _BattleRow:
     ended_at: str = ""
     side: str | None = None
     error: str | None = None
+    failed_models: list[str] = field(default_factory=list)
 
     def is_free(self) -> bool:
         return self.battle.state in _OPEN and self.claimed_by is None
@@ -131,10 +132,10 @@ class FakeBattles:
     def turn(self, battle_id: str, number: int) -> Turn | None:
         return next((turn for turn in self.turns(battle_id) if turn.number == number), None)
 
-    def of_voter(self, voter: str, limit: int) -> list[Battle]:
+    def whole(self, battle_id: str) -> tuple[Battle, list[Turn]] | None:
         with self._db.transaction():
-            mine = [row.battle for row in self._all() if row.battle.voter == voter]
-            return mine[::-1][:limit]
+            row = self.rows.get(battle_id)
+            return None if row is None else (row.battle, list(row.turns))
 
     def running(self, voter: str | None = None) -> int:
         with self._db.transaction():
@@ -150,11 +151,7 @@ class FakeBattles:
     def voids_by_model(self) -> dict[str, int]:
         with self._db.transaction():
             return dict(
-                Counter(
-                    row.battle.model_a if row.side == "a" else row.battle.model_b
-                    for row in self._all()
-                    if row.battle.state is BattleState.void and row.side is not None
-                )
+                Counter(model for row in self._all() for model in row.failed_models)
             )
 
     def waiting(self) -> list[str]:
@@ -170,13 +167,13 @@ class FakeBattles:
             row.claimed_by = runner
             return row.battle
 
-    def claimed_by_others(self, runner: str) -> dict[str, list[str]]:
-        claimed = defaultdict(list)
+    def claimed(self) -> dict[str, list[tuple[str, int]]]:
+        held = defaultdict(list)
         with self._db.transaction():
             for row in self._all():
-                if row.battle.state is BattleState.running and row.claimed_by not in (None, runner):
-                    claimed[str(row.claimed_by)].append(row.battle.id)
-        return dict(claimed)
+                if row.battle.state is BattleState.running and row.claimed_by is not None:
+                    held[row.claimed_by].append((row.battle.id, row.battle.turn))
+        return dict(held)
 
     def finish_turn(
         self,
@@ -217,6 +214,10 @@ class FakeBattles:
             target = BattleState.void if number == 1 else BattleState.ready
             row.move(target, stop_requested=False, void_reason=reason)
             row.claimed_by, row.side, row.error = None, side, error
+            if side is not None:
+                row.failed_models.append(
+                    row.battle.model_a if side == "a" else row.battle.model_b
+                )
             row.end_turn(state=TurnState.void)
             return True
 
@@ -364,11 +365,6 @@ class FakeVotes:
         with self._db.transaction():
             return next((r.counted() for r in self._rows if r.record.id == record_id), None)
 
-    def voters(self, campaign: str) -> int:
-        with self._db.transaction():
-            votes = (row.record for row in self._rows if row.record.type == "vote")
-            return len({vote.voter for vote in votes if vote.campaign == campaign} - {None})
-
     def sealed(self, after: int, until: int, limit: int, campaigns: Sequence[str]) -> list[LogRow]:
         with self._db.transaction():
             log = [row for row in self._sealed_rows() if (row.seq or 0) <= until]
@@ -426,6 +422,10 @@ class FakeRoster:
     def current(self) -> RosterRevision:
         with self._db.transaction():
             return self._revisions[-1] if self._revisions else RosterRevision(0, "", ())
+
+    def at(self, revision: int) -> RosterRevision:
+        found = (one for one in self.history() if one.revision == revision)
+        return next(found, RosterRevision(0, "", ()))
 
     def replace(self, entries: Sequence[ModelEntry], at: str) -> RosterRevision:
         with self._db.transaction():
@@ -548,7 +548,7 @@ class FakeLive:
             self.away = False
             for topic in self._followers:
                 if topic != "boards":
-                    self._tell(topic, TurnEnded())
+                    self._tell(topic, LookAgain())
 
     def _require(self) -> None:
         if self.away:
@@ -574,12 +574,12 @@ class FakeLive:
         with self._lock:
             self._require()
             self._frames[battle_id, turn] = list(frames)
-            self._tell((battle_id, turn), TurnEnded())
+            self._tell((battle_id, turn), LookAgain())
 
     def ended(self, battle_id: str, turn: int) -> None:
         with self._lock:
             if not self.away:
-                self._tell((battle_id, turn), TurnEnded())
+                self._tell((battle_id, turn), LookAgain())
 
     def frames(self, battle_id: str, turn: int, start: int) -> list[Frame]:
         with self._lock:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, Update, case, func, insert, or_, select, update
 
 from arena.battle import SIDES, Answer, Battle, BattleState, Turn, TurnState, sources_of
 from arena.clock import now
@@ -79,10 +79,17 @@ class SqlBattles:
 
     def turns(self, battle_id: str) -> list[Turn]:
         with self._db.read() as connection:
-            rows = connection.execute(
-                select(turns).where(turns.c.battle_id == battle_id).order_by(turns.c.number)
-            ).all()
-        return [_turn(row) for row in rows]
+            return [_turn(row) for row in connection.execute(_turns_of(battle_id))]
+
+    def whole(self, battle_id: str) -> tuple[Battle, list[Turn]] | None:
+        with self._db.read() as connection:
+            row = connection.execute(
+                select(*BATTLE_COLUMNS).where(battles.c.id == battle_id)
+            ).first()
+            if row is None:
+                return None
+            rows = connection.execute(_turns_of(battle_id)).all()
+        return battle_of(row._mapping), [_turn(row) for row in rows]
 
     def turn(self, battle_id: str, number: int) -> Turn | None:
         with self._db.read() as connection:
@@ -90,16 +97,6 @@ class SqlBattles:
                 select(turns).where(turns.c.battle_id == battle_id, turns.c.number == number)
             ).first()
         return None if row is None else _turn(row)
-
-    def of_voter(self, voter: str, limit: int) -> list[Battle]:
-        with self._db.read() as connection:
-            rows = connection.execute(
-                select(*BATTLE_COLUMNS)
-                .where(battles.c.voter == voter)
-                .order_by(battles.c.created_at.desc())
-                .limit(limit)
-            ).all()
-        return [battle_of(row._mapping) for row in rows]
 
     def running(self, voter: str | None = None) -> int:
         query = select(func.count()).select_from(battles).where(battles.c.state.in_(_OPEN))
@@ -114,10 +111,11 @@ class SqlBattles:
             return {state: count for state, count in connection.execute(query)}
 
     def voids_by_model(self) -> dict[str, int]:
-        model = case((battles.c.void_side == "a", battles.c.model_a), else_=battles.c.model_b)
+        model = case((turns.c.void_side == "a", battles.c.model_a), else_=battles.c.model_b)
         query = (
             select(model, func.count())
-            .where(battles.c.state == BattleState.void, battles.c.void_side.is_not(None))
+            .select_from(turns.join(battles, battles.c.id == turns.c.battle_id))
+            .where(turns.c.void_side.is_not(None))
             .group_by(model)
         )
         with self._db.read() as connection:
@@ -148,19 +146,15 @@ class SqlBattles:
             row = connection.execute(statement).first()
         return None if row is None else battle_of(row._mapping)
 
-    def claimed_by_others(self, runner: str) -> dict[str, list[str]]:
+    def claimed(self) -> dict[str, list[tuple[str, int]]]:
+        query = select(battles.c.claimed_by, battles.c.id, battles.c.turn).where(
+            battles.c.state == BattleState.running, battles.c.claimed_by.is_not(None)
+        )
+        held = defaultdict(list)
         with self._db.read() as connection:
-            rows = connection.execute(
-                select(battles.c.claimed_by, battles.c.id).where(
-                    battles.c.state == BattleState.running,
-                    battles.c.claimed_by.is_not(None),
-                    battles.c.claimed_by != runner,
-                )
-            ).all()
-        claimed = defaultdict(list)
-        for holder, battle_id in rows:
-            claimed[holder].append(battle_id)
-        return dict(claimed)
+            for runner, battle_id, turn in connection.execute(query):
+                held[runner].append((battle_id, turn))
+        return dict(held)
 
     def finish_turn(
         self,
@@ -201,11 +195,11 @@ class SqlBattles:
             statement = _held(battle_id, number, runner, BattleState.void).values(ended_at=now())
         else:
             statement = _held(battle_id, number, runner, BattleState.ready)
-        statement = statement.values(void_reason=reason, void_side=side, void_error=error)
+        failure = {"state": TurnState.void, "void_side": side, "void_error": error}
         with self._db.write() as connection:
-            if not _won(connection, statement):
+            if not _won(connection, statement.values(void_reason=reason)):
                 return False
-            connection.execute(_update_turn(battle_id, number).values(state=TurnState.void))
+            connection.execute(_update_turn(battle_id, number).values(failure))
         return True
 
     def add_turn(self, turn: Turn) -> bool:
@@ -215,7 +209,7 @@ class SqlBattles:
                 battles.c.state == BattleState.ready,
                 battles.c.turn == turn.number - 1,
             )
-            .values(turn=turn.number, void_reason=None, void_side=None, void_error=None)
+            .values(turn=turn.number, void_reason=None)
         )
         with self._db.write() as connection:
             if not _won(connection, statement):
@@ -275,6 +269,10 @@ def _held(battle_id: str, number: int, runner: str, target: BattleState) -> Upda
         )
         .values(claimed_by=None, stop_requested=False)
     )
+
+
+def _turns_of(battle_id: str) -> Select[Any]:
+    return select(turns).where(turns.c.battle_id == battle_id).order_by(turns.c.number)
 
 
 def _new_turn(turn: Turn) -> Any:

@@ -22,7 +22,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from arena.errors import BadSetting, Unavailable
 
-
 # An error's text must not carry prompts or voters into a log.
 _POOL: dict[str, Any] = {"pool_size": 20, "hide_parameters": True}
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from arena.battle import BattleState
+from arena.battle import Battle, BattleState
 from arena.clock import now
 from arena.errors import Conflict
 from arena.interfaces import Campaign, Counted, Lease, Outcome, StoredVote
@@ -18,7 +18,7 @@ from arena.records import LEAF_FIELDS, Content, LogRow, Record
 from arena.store.battles import BATTLE_COLUMNS, battle_of, move
 from arena.store.engine import Database
 from arena.store.registry import add_campaign, hold
-from arena.store.tables import battles, contents, imports, pseudonyms, records
+from arena.store.tables import battles, contents, imports, pseudonyms, records, turns
 
 _RECORD_COLUMNS = [records.c[name] for name in LEAF_FIELDS]
 _COUNTED_COLUMNS = [records.c[name] for name in Counted.__slots__]
@@ -177,13 +177,6 @@ class SqlVoteLog:
             row = connection.execute(query).first()
         return None if row is None else Counted(*row)
 
-    def voters(self, campaign: str) -> int:
-        query = select(func.count(records.c.voter.distinct())).where(
-            records.c.campaign == campaign, records.c.type == "vote"
-        )
-        with self._db.read() as connection:
-            return connection.execute(query).scalar_one()
-
     def sealed(self, after: int, until: int, limit: int, campaigns: Sequence[str]) -> list[LogRow]:
         query = (
             _with_content()
@@ -201,23 +194,29 @@ class SqlVoteLog:
         return [_log_row(row, said.get(row.id, [])) for row in rows]
 
     def outcomes(self, campaigns: Sequence[str]) -> Iterator[Outcome]:
+        place = tuple_(battles.c.ended_at, battles.c.id)
+        last_turn = (turns.c.battle_id == battles.c.id) & (turns.c.number == battles.c.turn)
         query = (
-            select(*BATTLE_COLUMNS, battles.c.ended_at, battles.c.void_side, battles.c.void_error)
+            select(*BATTLE_COLUMNS, battles.c.ended_at, turns.c.void_side, turns.c.void_error)
+            .select_from(battles.join(turns, last_turn))
             .where(
                 battles.c.campaign.in_(campaigns),
                 battles.c.state.in_((BattleState.skipped, BattleState.void)),
             )
             .order_by(battles.c.ended_at, battles.c.id)
+            .limit(_BATCH)
         )
-        with self._db.read() as connection:
-            for row in connection.execution_options(yield_per=_BATCH).execute(query):
-                *fields, ended_at, side, error = row
-                battle = battle_of(dict(zip(_BATTLE_NAMES, fields, strict=True)))
+        after = ("", "")
+        while True:  # page by page: a slow reader must not keep a connection
+            with self._db.read() as connection:
+                page = connection.execute(query.where(place > tuple_(*after))).all()
+            for row in page:
+                battle = battle_of({name: row._mapping[name] for name in Battle.__slots__})
                 kind = "skip" if battle.state is BattleState.skipped else "void"
-                yield Outcome(battle, kind, ended_at, side, error)
-
-
-_BATTLE_NAMES = [column.name for column in BATTLE_COLUMNS]
+                yield Outcome(battle, kind, row.ended_at, row.void_side, row.void_error)
+            if len(page) < _BATCH:
+                return
+            after = (page[-1].ended_at, page[-1].id)
 
 
 def _with_content() -> Select[Any]:

@@ -57,6 +57,12 @@ class SqlRoster:
         with self._db.read() as connection:
             return _current_roster(connection)
 
+    def at(self, revision: int) -> RosterRevision:
+        query = select(roster_revisions).where(roster_revisions.c.revision == revision)
+        with self._db.read() as connection:
+            row = connection.execute(query).first()
+        return _NO_ROSTER if row is None else _roster(row)
+
     def replace(self, entries: Sequence[ModelEntry], at: str) -> RosterRevision:
         """Make these the roster; a new revision only when something changed."""
         with self._db.write() as connection:
@@ -79,10 +85,13 @@ class SqlRoster:
             return [_roster(row) for row in connection.execute(query)]
 
 
+_NO_ROSTER = RosterRevision(0, "", ())
+
+
 def _current_roster(connection: Connection) -> RosterRevision:
     query = select(roster_revisions).order_by(roster_revisions.c.revision.desc()).limit(1)
     row = connection.execute(query).first()
-    return RosterRevision(0, "", ()) if row is None else _roster(row)
+    return _NO_ROSTER if row is None else _roster(row)
 
 
 def _roster(row: Row[Any]) -> RosterRevision:

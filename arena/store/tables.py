@@ -78,8 +78,6 @@ battles = Table(
     Column("claimed_by", Text),
     Column("ended_at", Text),
     Column("void_reason", Text),
-    Column("void_side", Text),
-    Column("void_error", Text),
     Index(None, "voter", "created_at"),
     # The few battles that runners look for among the many that are over.
     Index(
@@ -116,6 +114,14 @@ turns = Table(
         )
     ),
     Column("steps", JSON),
+    Column("void_side", Text),
+    Column("void_error", Text),
+    Index(
+        "ix_turns_failed",
+        "battle_id",
+        sqlite_where=text("void_side IS NOT NULL"),
+        postgresql_where=text("void_side IS NOT NULL"),
+    ),
 )
 
 records = Table(
@@ -228,6 +234,7 @@ snapshots = Table(
     Column("config", JSON, nullable=False),
     Column("config_hash", Text, nullable=False),
     Column("rows", JSON, nullable=False),
+    Column("voters", Integer, nullable=False),
     Index(None, "campaign", "category", "id"),
 )
 

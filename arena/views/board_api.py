@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from arena import roster
 from arena.boards import OVERALL
-from arena.interfaces import Subscription
+from arena.interfaces import LookAgain
 from arena.relay import HEARTBEAT_SECONDS
 from arena.views import schemas
 from arena.views.battle_api import event_stream
@@ -67,14 +67,25 @@ def _announcements(found: Services) -> Iterator[str]:
     with found.live.boards() as subscription:
         yield ": open\n\n"  # from here on nothing is missed
         while True:
-            yield _next_announcement(found, subscription)
+            message = subscription.get(timeout=HEARTBEAT_SECONDS)
+            if message is None:
+                yield ": still here\n\n"
+            elif isinstance(message, LookAgain):
+                yield from map(_snapshot_event, _newest(found))
+            elif _is_public(found, message["campaign"]):
+                yield _snapshot_event(message)
 
 
-def _next_announcement(found: Services, subscription: Subscription[dict[str, Any]]) -> str:
-    snapshot = subscription.get(timeout=HEARTBEAT_SECONDS)
-    if snapshot is None or not _is_public(found, snapshot["campaign"]):
-        return ": still here\n\n"
+def _snapshot_event(snapshot: dict[str, Any]) -> str:
     return f"event: snapshot\ndata: {json.dumps(snapshot, separators=(',', ':'))}\n\n"
+
+
+def _newest(found: Services) -> Iterator[dict[str, Any]]:
+    """The current boards, for followers who may have missed their announcements."""
+    for campaign in found.campaigns.public():
+        snapshot = found.store.snapshots.latest(campaign.id, OVERALL)
+        if snapshot is not None:
+            yield snapshot.announcement()
 
 
 def _is_public(found: Services, campaign_id: str) -> bool:

@@ -24,7 +24,7 @@ VOTER_COOKIE_SECONDS = 365 * 24 * 3600
 
 
 class StreamSlots:
-    """How many event streams one process serves; the other threads stay free for votes."""
+    """How many long answers of a kind one process gives at once; other threads stay free."""
 
     def __init__(self, slots: int) -> None:
         self._free = threading.BoundedSemaphore(slots)
@@ -32,7 +32,7 @@ class StreamSlots:
     def take(self) -> None:
         """Raises `Unavailable` when all are in use."""
         if not self._free.acquire(blocking=False):
-            raise Unavailable("Too many live streams are open; try again.", retry_after=2)
+            raise Unavailable("Too many are open at this moment; try again.", retry_after=2)
 
     def give_back(self) -> None:
         self._free.release()
@@ -51,6 +51,7 @@ class Services:
     boards: Boards
     relay: Relay
     streams: StreamSlots
+    exports: StreamSlots
 
 
 def services() -> Services:

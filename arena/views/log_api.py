@@ -38,7 +38,8 @@ def votes() -> Response:
     rows = log.rows(
         found.store.votes, campaigns, after=after, until=until, outcomes=outcomes == "all"
     )
-    return Response(
+    found.exports.take()
+    response = Response(
         log.encode(rows, form),
         content_type=log.MEDIA_TYPES[form],
         headers={
@@ -46,3 +47,5 @@ def votes() -> Response:
             "Arena-Log-Position": str(until),
         },
     )
+    response.call_on_close(found.exports.give_back)
+    return response

@@ -66,7 +66,6 @@ def board() -> str:
         board=document,
         campaign=campaign,
         campaigns=found.campaigns.public(),
-        voters=found.store.votes.voters(campaign.id),
     )
 
 

@@ -7,6 +7,7 @@ import math
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from flask import request
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]  # it ships none
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -146,6 +147,7 @@ class BoardView(BaseModel):
     published_at: str
     campaign: str
     category: str
+    voters: int
     rows: list[BoardRow]
 
 
@@ -245,7 +247,10 @@ def read_body(shape: type[B]) -> B:
     Raises `MalformedRequest` when it is not UTF-8 JSON, `InvalidField` when it has another shape,
     `RequestEntityTooLarge`. An absent body is an empty object.
     """
-    raw = request.get_data()
+    try:
+        raw = request.get_data()
+    except ParseException as error:  # gunicorn takes chunks apart only while they are read
+        raise MalformedRequest("The body's chunks cannot be read.") from error
     if request.content_length is None and len(raw) >= (request.max_content_length or math.inf):
         raise RequestEntityTooLarge  # Werkzeug cuts a chunked body at the limit and says nothing
     try:

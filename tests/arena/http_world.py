@@ -170,8 +170,8 @@ class CheckedClient(FlaskClient):
 
     contract: Contract
 
-    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
-        response = super().open(*args, **kwargs)
+    def open(self, *args: Any, buffered: bool = True, **kwargs: Any) -> TestResponse:
+        response = super().open(*args, buffered=buffered, **kwargs)
         if response.mimetype != "text/event-stream":
             self.contract.check(response)
         assert "default-src 'none'" in response.headers["Content-Security-Policy"]
@@ -179,6 +179,12 @@ class CheckedClient(FlaskClient):
         if response.status_code >= 400 and response.request.path.startswith("/api/"):
             assert response.mimetype in {"application/problem+json", "text/html"}
         return response
+
+    def stream(self, path: str, **headers: str) -> tuple[TestResponse, Iterator[str]]:
+        """A stream that stays open until the response is closed, and its pieces as they come."""
+        response = self.get(path, headers=headers, buffered=False)
+        assert response.status_code == 200
+        return response, (bytes(piece).decode() for piece in response.response)
 
     def battle(self, prompt: str = "hello", **fields: Any) -> str:
         """Start a battle; its id."""
@@ -188,7 +194,7 @@ class CheckedClient(FlaskClient):
 
     def settle(self, battle_id: str) -> list[Sse]:
         """Follow the latest turn to its end."""
-        answer = self.get(f"/api/battles/{battle_id}/events", buffered=True)
+        answer = self.get(f"/api/battles/{battle_id}/events")
         assert answer.status_code == 200, answer.get_data(as_text=True)
         return parse_sse(answer.get_data(as_text=True))
 
@@ -226,7 +232,7 @@ class World:
         self.store = SqlStore(self.database)
         self.store.campaigns.add(DEFAULT)
         self.store.roster.replace(models, "2026-01-01T00:00:00.000Z")
-        self.redis = connect(redis_url)
+        self.redis = connect(redis_url, patience=3)
         self.draw = PinnedDraw(1)
         self.services = self._with_pinned_draw(build_services(self.settings))
         self.scripts: dict[str, Mapping[str, Pieces]] = {}
@@ -234,7 +240,7 @@ class World:
         self._go.set()
         self.app = self.new_app()
         self._stop = threading.Event()
-        self._live = RedisLive(connect(redis_url), ttl=900)
+        self._live = RedisLive(redis_url, ttl=900)
         self._threads = [
             threading.Thread(target=part.run, args=(self._stop,)) for part in self._parts()
         ]

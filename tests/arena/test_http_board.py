@@ -70,8 +70,7 @@ def test_two_boards_never_share_a_validator(world: World, voter: CheckedClient) 
 def test_a_vote_changes_board_and_validator_within_two_seconds(
     world: World, voter: CheckedClient
 ) -> None:
-    stream = world.voter().get("/api/board/events")
-    blocks = (piece.decode() for piece in stream.response)
+    stream, blocks = world.voter().stream("/api/board/events")
     assert next(blocks) == ": open\n\n"
     voter.voted()
     newest(world, voter)
@@ -157,7 +156,7 @@ def test_a_private_campaign_is_as_if_it_were_not_there(
 def test_nothing_public_names_a_private_campaign(
     voter: CheckedClient, hidden: str, path: str
 ) -> None:
-    answer = voter.get(path, buffered=True)
+    answer = voter.get(path)
     assert answer.status_code == 200
     assert hidden not in answer.get_data(as_text=True)
 
@@ -165,8 +164,7 @@ def test_nothing_public_names_a_private_campaign(
 def test_the_board_stream_is_silent_about_a_private_campaign(
     world: World, voter: CheckedClient, hidden: str
 ) -> None:
-    stream = voter.get("/api/board/events")
-    blocks = (piece.decode() for piece in stream.response)
+    stream, blocks = voter.stream("/api/board/events")
     assert next(blocks) == ": open\n\n"
     world.services.live.announce({"campaign": hidden})
     world.services.live.announce({"campaign": "online"})

@@ -39,16 +39,14 @@ def told(world: World) -> tuple[CheckedClient, str, list[Sse]]:
 
 def events(client: CheckedClient, battle_id: str, query: str = "", **headers: str) -> TestResponse:
     path = f"/api/battles/{battle_id}/events{query}"
-    return client.get(path, headers=headers, buffered=True)
+    return client.get(path, headers=headers)
 
 
 def follow(
     client: CheckedClient, battle_id: str, **headers: str
 ) -> tuple[TestResponse, Iterator[str]]:
     """An open stream, and its blocks as they come."""
-    response = client.get(f"/api/battles/{battle_id}/events", headers=headers)
-    assert response.status_code == 200
-    return response, (piece.decode() for piece in response.response)
+    return client.stream(f"/api/battles/{battle_id}/events", **headers)
 
 
 def take(blocks: Iterator[str], count: int) -> list[Sse]:
@@ -285,10 +283,9 @@ def test_a_silent_stream_sends_comments(
 
 
 def test_a_silent_board_stream_sends_comments(voter: CheckedClient, quick_heartbeats: None) -> None:
-    response = voter.get("/api/board/events")
-    stream = iter(response.response)
-    assert next(stream) == b": open\n\n"
-    assert next(stream) == b": still here\n\n"
+    response, stream = voter.stream("/api/board/events")
+    assert next(stream) == ": open\n\n"
+    assert next(stream) == ": still here\n\n"
     response.close()
 
 
@@ -308,19 +305,19 @@ def test_streams_over_the_limit_are_refused_and_places_are_given_back(
         return app.wsgi_app(builder.get_environ(), lambda *_: lambda _: None)
 
     for _ in range(3):  # what was taken once and not given back would be missing now
-        unread, board = open_unread(), client.get("/api/board/events")
+        unread, (board, _) = open_unread(), client.stream("/api/board/events")
         for refused in (client.get(path), client.get("/api/board/events")):
             problem(refused, 503, "unavailable")
             assert int(refused.headers["Retry-After"]) > 0
         unread.close()  # the client went away before the first byte
         board.close()  # and in the middle
-    last = parse_sse(client.get(path, buffered=True).get_data(as_text=True))[-1].id
+    last = parse_sse(client.get(path).get_data(as_text=True))[-1].id
     for _ in range(3):
-        assert client.head(path, buffered=True).status_code == 200
-        assert client.head("/api/board/events", buffered=True).status_code == 200
+        assert client.head(path).status_code == 200
+        assert client.head("/api/board/events").status_code == 200
         assert client.get(f"{path}?turn=9").status_code == 404
         assert client.get(path, headers={"Last-Event-ID": str(last)}).status_code == 204
-    assert client.get(path, buffered=True).status_code == 200
+    assert client.get(path).status_code == 200
 
 
 def test_a_follower_that_goes_away_leaves_nothing_behind(
@@ -344,8 +341,7 @@ def test_a_follower_that_goes_away_leaves_nothing_behind(
 def test_a_vote_reaches_the_board_stream_within_two_seconds(
     world: World, voter: CheckedClient
 ) -> None:
-    response = world.voter().get("/api/board/events")
-    stream = (piece.decode() for piece in response.response)
+    response, stream = world.voter().stream("/api/board/events")
     assert next(stream) == ": open\n\n"
     voter.voted()
     position = world.wait_sealed()
@@ -360,8 +356,7 @@ def test_a_vote_reaches_the_board_stream_within_two_seconds(
 
 
 def test_a_snapshot_says_which_board_and_no_rows(world: World, voter: CheckedClient) -> None:
-    response = world.voter().get("/api/board/events")
-    stream = (piece.decode() for piece in response.response)
+    response, stream = world.voter().stream("/api/board/events")
     next(stream)
     voter.voted()
     event = next(event for block in stream for event in parse_sse(block))
@@ -375,8 +370,7 @@ def test_a_snapshot_says_which_board_and_no_rows(world: World, voter: CheckedCli
 def test_a_campaign_made_after_the_stream_was_opened_is_announced_too(
     world: World, voter: CheckedClient
 ) -> None:
-    response = voter.get("/api/board/events")
-    stream = (piece.decode() for piece in response.response)
+    response, stream = voter.stream("/api/board/events")
     next(stream)
     world.add_campaign("fresh")
     world.services.live.announce({"campaign": "fresh"})

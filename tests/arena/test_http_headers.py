@@ -23,7 +23,7 @@ EVERYWHERE = (
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
 @pytest.mark.parametrize("path", EVERYWHERE)
 def test_every_answer_is_locked_down(voter: CheckedClient, path: str, method: str) -> None:
-    answer = voter.open(path, method=method, buffered=True)
+    answer = voter.open(path, method=method)
     policy = dict(
         part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";")
     )
@@ -53,7 +53,7 @@ def test_no_page_needs_what_the_policy_forbids(voter: CheckedClient, path: str) 
 
 @pytest.mark.parametrize("path", ["/", "/api/battles/x", "/readyz", "/api/votes"])
 def test_answers_of_a_voter_are_not_cached(voter: CheckedClient, path: str) -> None:
-    assert voter.get(path, buffered=True).headers["Cache-Control"] == "no-store"
+    assert voter.get(path).headers["Cache-Control"] == "no-store"
 
 
 # --- defects and outages ------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_the_first_answer_gives_a_cookie_that_later_answers_keep(
 
 def test_reading_the_board_makes_nobody_a_voter(voter: CheckedClient) -> None:
     for path in ("/board", "/api/board", "/api/votes", "/api/models", "/log", "/readyz"):
-        assert "Set-Cookie" not in voter.get(path, buffered=True).headers
+        assert "Set-Cookie" not in voter.get(path).headers
 
 
 def test_a_cookie_tells_nothing_but_a_random_name(world: World) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -209,30 +209,28 @@ def test_no_answer_tells_the_versions_of_our_parts(server: Server) -> None:
 # --- followers that go away ---------------------------------------------------------------------
 
 
-def test_the_places_of_followers_who_left_are_given_back(world: World, server: Server) -> None:
+@pytest.mark.parametrize("before_the_first_byte", [True, False])
+def test_the_places_of_followers_who_left_are_given_back(
+    world: World, server: Server, before_the_first_byte: bool
+) -> None:
     gate = threading.Event()
     world.answers("flow", "text ", gate, *["more text "] * 50, Finished("stop"))
-    battles = [server.battle("flow") for _ in range(SLOTS)]
-    paths = [f"/api/battles/{battle}/events" for battle in battles]
-    for leave_at_once in (True, False):
-        open_ones = [server.connect() for _ in range(SLOTS)]
-        for connection, path in zip(open_ones, paths, strict=True):
+    over = f"GET /api/battles/{server.battle('hello')}/events"
+    wait_until(lambda: b"event: ready" in server.send(server.request(over)).body, what="the end")
+    with ExitStack() as followers:
+        for _ in range(SLOTS):
+            connection = followers.enter_context(closing(server.connect()))
+            path = f"/api/battles/{server.battle('flow')}/events"
             connection.sendall(server.request(f"GET {path}"))
-            if not leave_at_once:
-                head, rest = connection.recv(65_536), connection.recv(65_536)
-                assert b"event: delta" in head + rest
-        if not leave_at_once:
-            server.send(server.request("GET /api/board/events")).problem(503, "unavailable")
-        for connection in open_ones:
-            connection.close()
+            if not before_the_first_byte:
+                received = b""
+                while b"event: delta" not in received:
+                    received += connection.recv(65_536)
+                    assert received.startswith(b"HTTP/1.1 200")
+        if not before_the_first_byte:
+            server.send(server.request(over)).problem(503, "unavailable")
     gate.set()
-
-    def place_is_free() -> bool:
-        return server.send(server.request(f"GET {paths[0]}")).status == 200
-
-    wait_until(place_is_free, 15, what="a place")
-    for _ in range(SLOTS + 2):
-        assert server.send(server.request(f"HEAD {paths[0]}")).status == 200
-        last = server.send(server.request(f"GET {paths[0]}"))
-        assert last.status == 200
-        assert b"event: ready" in last.body
+    wait_until(lambda: server.send(server.request(over)).status == 200, 15, what="a place")
+    for _ in range(SLOTS + 1):
+        assert server.send(server.request(over.replace("GET", "HEAD"))).status == 200
+        assert server.send(server.request(over)).status == 200

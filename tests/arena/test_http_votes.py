@@ -28,7 +28,7 @@ OURS = {"target", "reason"}
 
 
 def rows(client: CheckedClient, query: str = "") -> list[dict[str, Any]]:
-    answer = client.get(f"/api/votes{query}", buffered=True)
+    answer = client.get(f"/api/votes{query}")
     assert answer.status_code == 200
     assert answer.mimetype == "application/x-ndjson"
     return [json.loads(line) for line in answer.get_data().splitlines()]
@@ -232,7 +232,7 @@ def test_the_log_is_in_sequence_order_and_continues_after_a_position(
     for _ in range(3):
         voter.voted()
     position = world.wait_sealed()
-    answer = voter.get("/api/votes", buffered=True)
+    answer = voter.get("/api/votes")
     assert answer.headers["Arena-Log-Position"] == str(position)
     everything = rows(voter)
     assert [row["seq"] for row in everything] == list(range(1, position + 1))
@@ -254,7 +254,7 @@ def test_the_log_of_one_campaign_has_no_other_rows(world: World, voter: CheckedC
 def test_csv_says_the_same_as_json_lines(world: World, voter: CheckedClient) -> None:
     voter.voted('quoted "text", with\na line', comment='=SUM(1,"2")')
     world.wait_sealed()
-    answer = voter.get("/api/votes?format=csv", buffered=True)
+    answer = voter.get("/api/votes?format=csv")
     assert answer.content_type == "text/csv; charset=utf-8"
     table = list(csv.DictReader(io.StringIO(answer.get_data(as_text=True), newline="")))
     plain = rows(voter)
@@ -301,7 +301,7 @@ def test_text_without_consent_stays_in_the_house(world: World, voter: CheckedCli
     hidden = ("conversation_a", "conversation_b", "comment", "salt")
     assert [row[name] for name in hidden] == [None] * 4
     for query in ("?format=csv", "?campaign=quiet", "?format=csv&outcomes=all"):
-        exported = voter.get(f"/api/votes{query}", buffered=True).get_data(as_text=True)
+        exported = voter.get(f"/api/votes{query}").get_data(as_text=True)
         assert "secret" not in exported
         content = world.store.votes.sealed(0, 10**9, 1_000, ["quiet"])[0].content
         assert content is not None

@@ -17,7 +17,7 @@ import redis
 from arena.battle import Frame
 from arena.embedded import is_ready, redis_command
 from arena.errors import LiveLost
-from arena.interfaces import LiveBuffer, LiveFrame, Subscription, TurnEnded
+from arena.interfaces import LiveBuffer, LiveFrame, Subscription, LookAgain
 from arena.live import RedisLive, connect
 from arena.settings import Settings
 from tests.fakes import FakeLive, at_once
@@ -31,7 +31,7 @@ def live(request: pytest.FixtureRequest) -> Iterator[LiveBuffer]:
     if request.param == "fake":
         yield FakeLive()
         return
-    made = RedisLive(connect(request.getfixturevalue("redis_url")), ttl=TTL)
+    made = RedisLive(request.getfixturevalue("redis_url"), ttl=TTL)
     yield made
     made.close()
 
@@ -44,14 +44,14 @@ def away(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveBuffer]
         fake.away = True
         yield fake
         return
-    made = RedisLive(connect(f"unix://{tmp_path}/no.sock"), ttl=TTL)
+    made = RedisLive(f"unix://{tmp_path}/no.sock", ttl=TTL)
     yield made
     made.close()
 
 
 @pytest.fixture
 def real(redis_url: str) -> Iterator[RedisLive]:
-    made = RedisLive(connect(redis_url), ttl=TTL)
+    made = RedisLive(redis_url, ttl=TTL)
     yield made
     made.close()
 
@@ -77,15 +77,15 @@ def lose_frames(live: LiveBuffer, request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("client").flushall()
 
 
-def next_frame(subscription: Subscription[LiveFrame | TurnEnded]) -> LiveFrame | None:
+def next_frame(subscription: Subscription[LiveFrame | LookAgain]) -> LiveFrame | None:
     """The next frame within two seconds; being told to look at any time does no harm."""
     while True:
         message = subscription.get(timeout=2)
-        if not isinstance(message, TurnEnded):
+        if not isinstance(message, LookAgain):
             return message
 
 
-def begin(live: LiveBuffer, subscription: Subscription[LiveFrame | TurnEnded]) -> None:
+def begin(live: LiveBuffer, subscription: Subscription[LiveFrame | LookAgain]) -> None:
     """Push frame 0 and wait for it: from here on the subscription has nothing older to tell."""
     live.push([frame(0)])
     assert next_frame(subscription) == frame(0)
@@ -168,7 +168,7 @@ def test_the_end_of_a_turn_comes_after_its_frames(live: LiveBuffer) -> None:
         live.ended("b1", 1)
         live.ended("b2", 1)
         assert subscription.get(timeout=2) == frame(1)
-        assert subscription.get(timeout=2) == TurnEnded()
+        assert subscription.get(timeout=2) == LookAgain()
         assert subscription.get(timeout=0.05) is None
 
 
@@ -176,7 +176,7 @@ def test_a_replaced_list_makes_followers_look_again(live: LiveBuffer) -> None:
     with live.follow("b1", 1) as subscription:
         begin(live, subscription)
         live.replace("b1", 1, texts(0, 1, 2))
-        assert subscription.get(timeout=2) == TurnEnded()
+        assert subscription.get(timeout=2) == LookAgain()
         assert live.frames("b1", 1, 1) == texts(1, 2)
 
 
@@ -320,13 +320,13 @@ def test_a_follower_is_told_to_look_when_the_subscription_was_cut(
         begin(real, subscription)
         assert subscription.get(timeout=0.2) is None
         client.client_kill_filter(_type="pubsub")
-        assert subscription.get(timeout=3) == TurnEnded()
+        assert subscription.get(timeout=3) == LookAgain()
         real.push([frame(1)])
         assert next_frame(subscription) == frame(1)
 
 
 def test_closing_ends_the_hubs_thread(redis_url: str) -> None:
-    made = RedisLive(connect(redis_url), ttl=TTL)
+    made = RedisLive(redis_url, ttl=TTL)
     with made.follow("b1", 1):
         assert "live-hub" in names_of_threads()
     made.close()
@@ -364,7 +364,7 @@ def own_redis() -> Iterator[OwnRedis]:
 
 
 def test_followers_survive_a_kill_of_redis_and_are_told_to_look(own_redis: OwnRedis) -> None:
-    live = RedisLive(connect(own_redis.server.url), ttl=TTL)
+    live = RedisLive(own_redis.server.url, ttl=TTL)
     try:
         with live.follow("b1", 1) as subscription, live.boards() as boards:
             begin(live, subscription)
@@ -374,8 +374,8 @@ def test_followers_survive_a_kill_of_redis_and_are_told_to_look(own_redis: OwnRe
             live.wake_runner("b9")
             with live.follow("b2", 1) as late:  # one that comes while Redis is away
                 own_redis.start()
-                assert subscription.get(timeout=5) == TurnEnded()
-                assert late.get(timeout=5) == TurnEnded()
+                assert subscription.get(timeout=5) == LookAgain()
+                assert late.get(timeout=5) == LookAgain()
                 live.push([frame(1), frame(0, "b2")])
                 assert next_frame(subscription) == frame(1)
                 assert next_frame(late) == frame(0, "b2")

@@ -22,7 +22,7 @@ from arena.errors import (
     EndpointUnreachable,
     Unavailable,
 )
-from arena.interfaces import Deadlines, Finished, Message, ModelEntry, TurnEnded
+from arena.interfaces import Deadlines, Finished, Message, ModelEntry, LookAgain
 from arena.runner import Runner, next_step
 from tests.fakes import (
     CAMPAIGN,
@@ -372,7 +372,7 @@ def test_a_skipped_battle_is_left_and_its_streams_are_closed(world: World) -> No
             assert endpoint.streams[0].closed.wait(2)
         wait_until(lambda: not runner._turns, what="the battle to be let go")
         assert world.battle().state is BattleState.skipped
-        assert list(iter(lambda: follower.get(0.3), None))[-1] == TurnEnded()
+        assert list(iter(lambda: follower.get(0.3), None))[-1] == LookAgain()
 
 
 def test_no_more_battles_are_taken_in_than_the_runner_can_hold(world: World) -> None:

@@ -299,13 +299,16 @@ def test_votes_sealed_by_a_worker_that_died_before_publishing_are_published_by_t
     fake: World,
 ) -> None:
     fake.votes(6)
-    lease = fake.store.leases.take("worker", "dead", None)
+    with fake.working():
+        fake.wait_for_board()
+    fake.votes(4)
+    lease = fake.store.leases.take("worker", "dead", fake.store.leases.look("worker"))
     assert lease is not None
-    fake.store.votes.seal(lease, 4)
+    assert fake.store.votes.seal(lease, 100) == 4
     fake.store.leases.release(lease)
     with fake.working():
         board = fake.wait_for_board()
-    assert total(board) == 6
+    assert total(board) == 10
 
 
 def test_a_board_of_another_method_configuration_is_published_anew(fake: World) -> None:

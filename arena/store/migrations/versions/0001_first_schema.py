@@ -62,8 +62,6 @@ def upgrade() -> None:
         sa.Column("claimed_by", sa.Text(), nullable=True),
         sa.Column("ended_at", sa.Text(), nullable=True),
         sa.Column("void_reason", sa.Text(), nullable=True),
-        sa.Column("void_side", sa.Text(), nullable=True),
-        sa.Column("void_error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["campaign"], ["campaigns.id"], name=op.f("fk_battles_campaign")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_battles")),
     )
@@ -195,6 +193,7 @@ def upgrade() -> None:
         sa.Column("config", sa.JSON(), nullable=False),
         sa.Column("config_hash", sa.Text(), nullable=False),
         sa.Column("rows", sa.JSON(), nullable=False),
+        sa.Column("voters", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["campaign"], ["campaigns.id"], name=op.f("fk_snapshots_campaign")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshots")),
     )
@@ -247,6 +246,16 @@ def upgrade() -> None:
         sa.Column("ttft_b", sa.Float(), nullable=True),
         sa.Column("duration_b", sa.Float(), nullable=True),
         sa.Column("steps", sa.JSON(), nullable=True),
+        sa.Column("void_side", sa.Text(), nullable=True),
+        sa.Column("void_error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["battle_id"], ["battles.id"], name=op.f("fk_turns_battle_id")),
         sa.PrimaryKeyConstraint("battle_id", "number", name=op.f("pk_turns")),
     )
+    with op.batch_alter_table("turns", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_turns_failed",
+            ["battle_id"],
+            unique=False,
+            sqlite_where=sa.text("void_side IS NOT NULL"),
+            postgresql_where=sa.text("void_side IS NOT NULL"),
+        )
