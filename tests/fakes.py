@@ -28,13 +28,13 @@ from arena.interfaces import (
     Lease,
     LeaseSeen,
     LiveFrame,
+    LookAgain,
     Message,
     ModelEntry,
     Outcome,
     RosterRevision,
     Snapshot,
     StoredVote,
-    LookAgain,
 )
 from arena.records import Content, LogRow, Record
 
@@ -150,9 +150,7 @@ class FakeBattles:
 
     def voids_by_model(self) -> dict[str, int]:
         with self._db.transaction():
-            return dict(
-                Counter(model for row in self._all() for model in row.failed_models)
-            )
+            return dict(Counter(model for row in self._all() for model in row.failed_models))
 
     def waiting(self) -> list[str]:
         with self._db.transaction():
@@ -215,9 +213,7 @@ class FakeBattles:
             row.move(target, stop_requested=False, void_reason=reason)
             row.claimed_by, row.side, row.error = None, side, error
             if side is not None:
-                row.failed_models.append(
-                    row.battle.model_a if side == "a" else row.battle.model_b
-                )
+                row.failed_models.append(row.battle.model_a if side == "a" else row.battle.model_b)
             row.end_turn(state=TurnState.void)
             return True
 

@@ -19,6 +19,8 @@ FINISH_REASONS = {
 }
 """Every ending we know, as the API's own three. `tool_calls` is none: we offer no tools."""
 
+_MOST_TOKENS = 2**31 - 1  # what an SQL integer holds; more is no honest count
+
 
 class Reply:
     """What the events of one answer have said so far."""
@@ -81,7 +83,7 @@ class Reply:
     def _count(self, chunk: dict[str, Any]) -> None:
         usage = chunk.get("usage")
         tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        if type(tokens) is int and tokens >= 0:
+        if type(tokens) is int and 0 <= tokens <= _MOST_TOKENS:
             self.tokens = tokens
 
 

@@ -124,7 +124,8 @@ function listen() {
       turn.complete(data);
       showReady();
     },
-    void() {
+    void({ reason }) {
+      if (reason === "skipped") return reload(); // left in another tab
       // A failed follow-up leaves the turns before it to vote on.
       turn.fail();
       battle.turns.at(-1).state = "void";

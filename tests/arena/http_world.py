@@ -49,6 +49,9 @@ MODELS = tuple(
 )
 HELLO: tuple[Any, ...] = ("Hello ", "there.", Finished("stop", 2))
 
+BEGUN = "sixteen letters."
+"""A beginning of which every letter is shown, also while more is to come (two steps of eight)."""
+
 Pieces = Sequence[str | Finished | EndpointError | threading.Event]
 
 

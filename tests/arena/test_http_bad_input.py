@@ -307,6 +307,13 @@ def test_a_void_battle_takes_nothing_more(world: World, voter: CheckedClient) ->
         )
 
 
+def test_only_a_void_battle_is_drawn_again(world: World, voter: CheckedClient) -> None:
+    battle_id = voter.ready()
+    with world.nothing_written():
+        answer = voter.post("/api/battles", json={"prompt": "x", "redraw_of": battle_id})
+        assert problem(answer, 422, "invalid-field")["field"] == "redraw_of"
+
+
 def test_a_battle_of_another_voter_does_not_exist(world: World, voter: CheckedClient) -> None:
     battle_id = voter.ready()
     stranger = world.voter()

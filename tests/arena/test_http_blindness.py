@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 
 from arena.errors import EndpointBroken, EndpointRefused
 from arena.interfaces import Finished, ModelEntry
-from tests.arena.http_world import World
+from tests.arena.http_world import BEGUN, World
 from tests.services import redis_server, wait_until
 
 
@@ -148,7 +148,7 @@ def length_and_filter(world: World, browser: Browser) -> str:
 
 def stopped(world: World, browser: Browser) -> str:
     gate = threading.Event()
-    text = ["Same size.", gate, Finished("stop")]
+    text = [BEGUN, gate, Finished("stop")]
     say(world, "stop me", a=text, b=text)
     battle = browser.start("stop me")
     browser("POST", f"/api/battles/{battle}/vote", {"grade": 1})
@@ -165,7 +165,7 @@ def failing(side: str, error: type[EndpointBroken | EndpointRefused], late: bool
         model = names["ab".index(side)]
         entry = next(entry for entry in world.models() if entry.id == model)
         what = f"{entry.name} ({entry.model}) at {entry.base_url} said no: {entry.api_key_env}"
-        begin = ["Same size."] if late else []
+        begin = [BEGUN] if late else []
         broken, hanging = [*begin, error(what)], [*begin, threading.Event()]
         say(world, what, a=broken, b=hanging) if side == "a" else say(
             world, what, a=hanging, b=broken

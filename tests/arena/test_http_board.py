@@ -31,7 +31,7 @@ def test_a_board_has_the_rows_of_the_contract(world: World, voter: CheckedClient
     board = newest(world, voter)
     assert set(board) == {
         *("log_position", "method", "config", "config_hash", "published_at"),
-        *("campaign", "category", "rows"),
+        *("campaign", "category", "voters", "rows"),
     }
     rows = board["rows"]
     assert [row["model"] for row in rows] == ["m0", "m1", "m2"]

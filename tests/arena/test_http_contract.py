@@ -10,7 +10,7 @@ from openapi_spec_validator import validate
 
 from arena.errors import EndpointBroken, EndpointEmpty
 from arena.interfaces import Finished
-from tests.arena.http_world import CheckedClient, World, problem
+from tests.arena.http_world import BEGUN, CheckedClient, World, problem
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 BLIND = {"id", "campaign", "state", "turn", "created_at", "events", "turns", "void_reason"}
@@ -181,13 +181,13 @@ def test_a_failed_side_voids_the_battle_and_the_prompt_can_be_drawn_again(
 
 def test_stop_ends_the_answers_where_they_are(world: World, voter: CheckedClient) -> None:
     gate = threading.Event()
-    world.answers("long", "Some text", gate, "never shown", Finished("stop"))
+    world.answers("long", BEGUN, gate, "never shown", Finished("stop"))
     battle_id = voter.battle("long")
     answer = voter.post(f"/api/battles/{battle_id}/stop")
     assert (answer.status_code, answer.get_data()) == (204, b"")
     assert voter.settle(battle_id)[-1].data["finish_a"] == "stopped"
     turn = voter.get(f"/api/battles/{battle_id}").json["turns"][0]
-    assert turn["answer_a"] == turn["answer_b"] == "Some text"
+    assert turn["answer_a"] == turn["answer_b"] == BEGUN
     assert voter.post(f"/api/battles/{battle_id}/stop").status_code == 204
 
 

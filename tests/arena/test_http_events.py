@@ -13,7 +13,7 @@ from werkzeug.test import EnvironBuilder, TestResponse
 from arena.errors import EndpointBroken
 from arena.interfaces import Finished
 from arena.views.context import StreamSlots
-from tests.arena.http_world import CheckedClient, Sse, World, parse_sse, problem
+from tests.arena.http_world import BEGUN, CheckedClient, Sse, World, parse_sse, problem
 from tests.services import wait_until
 
 LONG_A = "".join(f"Satz {n} 👩‍👩‍👧 語 " for n in range(40))
@@ -117,9 +117,7 @@ def test_nothing_is_shown_before_both_sides_have_begun(
 
 def test_a_failed_turn_ends_with_void_and_says_no_side(world: World, voter: CheckedClient) -> None:
     gate = threading.Event()
-    world.answers(
-        "half", m0=["some ", gate, EndpointBroken("m0 is down")], m1=["text ", gate, "more"]
-    )
+    world.answers("half", m0=[BEGUN, gate, EndpointBroken("m0 is down")], m1=[BEGUN, gate, "more"])
     with world.pinned("m0", "m1"):
         battle_id = voter.battle("half")
     response, blocks = follow(voter, battle_id)
@@ -128,7 +126,7 @@ def test_a_failed_turn_ends_with_void_and_says_no_side(world: World, voter: Chec
     for block in blocks:
         received += parse_sse(block)
     response.close()
-    assert received[0].data["text"] == "some "
+    assert received[0].data["text"] == BEGUN
     assert received[-1].event == "void"
     assert received[-1].data == {"turn": 1, "reason": "endpoint_failed"}
     after = events(voter, battle_id, **{"Last-Event-ID": str(received[-1].id)})
@@ -137,7 +135,7 @@ def test_a_failed_turn_ends_with_void_and_says_no_side(world: World, voter: Chec
 
 def test_a_skipped_battle_ends_its_stream(world: World, voter: CheckedClient) -> None:
     gate = threading.Event()
-    world.answers("left", "some ", gate, Finished("stop"))
+    world.answers("left", BEGUN, gate, Finished("stop"))
     battle_id = voter.battle("left")
     response, blocks = follow(voter, battle_id)
     next(blocks)
@@ -223,7 +221,7 @@ def test_a_running_turn_resumes_after_every_event(
     world: World, voter: CheckedClient, quick_heartbeats: None
 ) -> None:
     gate, end = threading.Event(), threading.Event()
-    world.answers("run", "one two ", gate, "three four ", end, "five", Finished("stop"))
+    world.answers("run", BEGUN, gate, BEGUN, end, "five", Finished("stop"))
     battle_id = voter.battle("run")
     response, blocks = follow(voter, battle_id)
     received = take(blocks, 2)
@@ -244,7 +242,7 @@ def test_a_running_turn_resumes_after_every_event(
 
 def test_a_running_turn_survives_the_loss_of_redis(world: World, voter: CheckedClient) -> None:
     gate = threading.Event()
-    world.answers("lost", "one two ", gate, "three", Finished("stop"))
+    world.answers("lost", BEGUN, gate, "three", Finished("stop"))
     battle_id = voter.battle("lost")
     response, blocks = follow(voter, battle_id)
     received = parse_sse(next(blocks))
@@ -324,7 +322,7 @@ def test_a_follower_that_goes_away_leaves_nothing_behind(
     world: World, voter: CheckedClient
 ) -> None:
     gate = threading.Event()
-    world.answers("leave", "text ", gate, Finished("stop"))
+    world.answers("leave", BEGUN, gate, Finished("stop"))
     battle_id = voter.battle("leave")
     response, blocks = follow(voter, battle_id)
     next(blocks)

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from arena.errors import EndpointBroken
 from arena.records import LEAF_FIELDS
+from arena.views.context import StreamSlots
 from tests.arena.http_world import CheckedClient, World, problem
 
 CONTRACT_FIELDS = (
@@ -364,3 +365,20 @@ def test_a_changed_row_no_longer_has_its_leaf(
 def test_a_changed_text_no_longer_has_its_digest(world: World, voter: CheckedClient) -> None:
     row = row_of(world, voter.voted())
     assert digest({**row, "comment": "put in later"}) != row["content_digest"]
+
+
+def test_exports_over_the_limit_are_refused_and_places_are_given_back(
+    world: World, voter: CheckedClient
+) -> None:
+    voter.voted()
+    world.wait_sealed()
+    app = world.new_app(exports=StreamSlots(1))
+    client = world.voter(app)
+    for _ in range(3):
+        unread, _ = client.stream("/api/votes")
+        refused = client.get("/api/votes")
+        problem(refused, 503, "unavailable")
+        assert int(refused.headers["Retry-After"]) > 0
+        unread.close()
+        assert client.get("/api/votes").status_code == 200
+        assert client.head("/api/votes").status_code == 200

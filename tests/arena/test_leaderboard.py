@@ -285,7 +285,7 @@ def test_the_json_is_the_object_of_the_board_call():
     shown = board_json(compute(tally_of(RING)), file="votes.csv")
     assert list(shown) == [
         *("log_position", "method", "config", "config_hash", "published_at"),
-        *("campaign", "category", "rows"),
+        *("campaign", "category", "voters", "rows"),
         *("file", "converged", "components"),
     ]
     assert shown["log_position"] is None and shown["published_at"] is None

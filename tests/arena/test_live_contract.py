@@ -17,8 +17,8 @@ import redis
 from arena.battle import Frame
 from arena.embedded import is_ready, redis_command
 from arena.errors import LiveLost
-from arena.interfaces import LiveBuffer, LiveFrame, Subscription, LookAgain
-from arena.live import RedisLive, connect
+from arena.interfaces import LiveBuffer, LiveFrame, LookAgain, Subscription
+from arena.live import RedisLive
 from arena.settings import Settings
 from tests.fakes import FakeLive, at_once
 from tests.services import wait_until
@@ -380,6 +380,7 @@ def test_followers_survive_a_kill_of_redis_and_are_told_to_look(own_redis: OwnRe
                 assert next_frame(subscription) == frame(1)
                 assert next_frame(late) == frame(0, "b2")
             live.announce({"campaign": "online"})
+            assert boards.get(timeout=2) == LookAgain()
             assert boards.get(timeout=2) == {"campaign": "online"}
             assert live.next_battle(0.05) is None
     finally:

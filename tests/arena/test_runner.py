@@ -22,7 +22,7 @@ from arena.errors import (
     EndpointUnreachable,
     Unavailable,
 )
-from arena.interfaces import Deadlines, Finished, Message, ModelEntry, LookAgain
+from arena.interfaces import Deadlines, Finished, LookAgain, Message, ModelEntry
 from arena.runner import Runner, next_step
 from tests.fakes import (
     CAMPAIGN,
@@ -86,7 +86,18 @@ def test_until_both_are_complete_both_sides_show_the_same_amount(
     for step, received, shown, complete in paced(a, b, amounts):
         if not complete:
             assert step[0] == step[1]
-            assert shown[0] + step[0] == min(received)
+            assert min(received) - 8 < shown[0] + step[0] <= min(received)
+
+
+@given(chunks=st.lists(st.integers(1, 40), min_size=1, max_size=60))
+def test_steps_do_not_tell_how_the_slower_endpoint_cuts_its_text(chunks: list[int]) -> None:
+    """Steps that end where its chunks end would show whole words on one side only."""
+    received, shown = 0, 0
+    for chunk in chunks:
+        received += chunk
+        step, _ = next_step((received, 10_000), (shown, shown), False)
+        assert step % 8 == 0
+        shown += step
 
 
 @given(a=text, b=text, amounts=arrivals)
@@ -107,7 +118,8 @@ def test_what_is_left_at_the_end_is_shown_side_by_side(left: tuple[int, int]) ->
 
 def test_nothing_is_shown_before_both_have_begun() -> None:
     assert next_step((500, 0), (0, 0), False) == (0, 0)
-    assert next_step((500, 3), (0, 0), False) == (3, 3)
+    assert next_step((500, 7), (0, 0), False) == (0, 0)
+    assert next_step((500, 19), (0, 0), False) == (16, 16)
 
 
 # --- the runner at work -------------------------------------------------------------------------
@@ -238,7 +250,7 @@ def test_a_piece_that_comes_just_after_a_tick_is_not_cut_off() -> None:
     assert not turn.complete
     turn.tick()
     assert turn.complete
-    assert [side.answer(None).text for side in sides] == ["same", "same and one more word"]
+    assert [side.answer().text for side in sides] == ["same", "same and one more word"]
 
 
 def test_an_endpoint_is_asked_again_only_before_its_first_byte(world: World) -> None:
@@ -341,7 +353,8 @@ def test_a_stop_ends_both_answers_where_they_are(world: World) -> None:
         world.wait_for(BattleState.ready)
     a, b = world.turn().answers()
     assert (a.finish, b.finish) == ("stopped", "stopped")
-    assert a.text == "A beginning" and b.text == "Another one"
+    assert a.text == "A beginn" and b.text == "Another "  # in steps of eight
+    assert (a.tokens, b.tokens) == (None, None)  # of the whole answers, if they were counted
     assert world.turn().frames() == world.shown()
     for endpoint in world.endpoints.values():
         assert endpoint.streams[0].closed.wait(2)
@@ -349,7 +362,7 @@ def test_a_stop_ends_both_answers_where_they_are(world: World) -> None:
 
 def test_a_stop_waits_until_there_is_something_of_both_to_judge(world: World) -> None:
     gate, never = threading.Event(), threading.Event()
-    world.script(a=["A beginning", never], b=[gate, "At last", never])
+    world.script(a=["A beginning", never], b=[gate, "At last!", never])
     with world.running():
         world.begin()
         wait_until(lambda: world.endpoints["m1"].streams, what="the stream")
@@ -358,12 +371,12 @@ def test_a_stop_waits_until_there_is_something_of_both_to_judge(world: World) ->
         assert world.battle().state is BattleState.running
         gate.set()
         world.wait_for(BattleState.ready)
-    assert [answer.text for answer in world.turn().answers()] == ["A begin", "At last"]
+    assert [answer.text for answer in world.turn().answers()] == ["A beginn", "At last!"]
 
 
 def test_a_skipped_battle_is_left_and_its_streams_are_closed(world: World) -> None:
     never = threading.Event()
-    world.script(a=["A beginning", never], b=["Another", never])
+    world.script(a=["A beginning", never], b=["Another beginning", never])
     with world.live.follow("b1", 1) as follower, world.running() as runner:
         world.begin()
         wait_until(world.shown, what="something to be shown")
@@ -523,7 +536,6 @@ def test_a_dead_runners_battles_are_voided_after_its_leases_silence(world: World
         assert follower.get(1) is not None
     assert world.battle().void_reason == "interrupted"
     assert world.store.battles.voids_by_model() == {}
-    assert world.store.leases.look("runner:dead") is None
 
 
 def test_a_dead_runners_follow_up_is_withdrawn(world: World) -> None:
@@ -541,7 +553,10 @@ def test_a_dead_runners_follow_up_is_withdrawn(world: World) -> None:
 
 def test_a_slow_but_living_runners_battles_are_left_alone(world: World) -> None:
     gate = threading.Event()
-    world.script(a=["a", gate, "lpha", Finished("stop")], b=["b", gate, "eta", Finished("stop")])
+    world.script(
+        a=["A begins", gate, "alpha", Finished("stop")],
+        b=["B begins", gate, "beta", Finished("stop")],
+    )
     with world.running():
         world.begin()
         wait_until(world.shown, what="something to be shown")
@@ -550,16 +565,23 @@ def test_a_slow_but_living_runners_battles_are_left_alone(world: World) -> None:
             assert world.battle().state is BattleState.running
             gate.set()
             world.wait_for(BattleState.ready)
-    assert [answer.text for answer in world.turn().answers()] == ["alpha", "beta"]
+    texts = [answer.text for answer in world.turn().answers()]
+    assert texts == ["A beginsalpha", "B beginsbeta"]
 
 
-def test_a_runner_that_was_taken_for_dead_registers_again(world: World) -> None:
-    """Or every later battle of it would be voided as soon as it is claimed."""
+def test_a_runner_that_was_taken_for_dead_goes_on_with_new_battles(world: World) -> None:
+    """It loses what it held, and nothing that it claims afterwards."""
     gate = threading.Event()
-    world.script(a=["a", gate, Finished("stop")], b=["b", gate, Finished("stop")])
+    world.script(
+        a=["A begins", gate, Finished("stop")],
+        b=["B begins", gate, Finished("stop")],
+    )
     with world.running() as slow:
-        world.store.leases.forget(f"runner:{slow.id}")
-        wait_until(lambda: world.store.leases.look(f"runner:{slow.id}"), what="the new lease")
+        world.begin("lost")
+        wait_until(lambda: world.shown("lost"), what="something to be shown")
+        assert world.store.battles.fail_turn(
+            "lost", 1, reason="interrupted", side=None, error=None, runner=slow.id
+        )
         world.begin()
         wait_until(world.shown, what="something to be shown")
         with world.running():
@@ -568,9 +590,31 @@ def test_a_runner_that_was_taken_for_dead_registers_again(world: World) -> None:
             assert world.wait_for_end() is BattleState.ready
 
 
+def test_a_claim_whose_answer_was_lost_is_given_up(world: World, leaky: LeakyStore) -> None:
+    """The database has committed it, and the connection died before saying so."""
+    real, lost = leaky.battles.claim, []
+
+    def claim(battle_id: str, runner: str) -> Battle | None:
+        battle = real(battle_id, runner)
+        if battle is not None and not lost:
+            lost.append(battle_id)
+            raise Unavailable("the connection died")
+        return battle
+
+    leaky.battles.claim = claim
+    world.script(a=text_script(ALPHA), b=text_script(BETA))
+    with world.running():
+        world.begin()
+        world.wait_for(BattleState.void)
+        world.begin("b2")
+        world.wait_for(BattleState.ready, "b2")
+    assert lost == ["b1"]
+    assert world.battle().void_reason == "interrupted"
+
+
 def test_at_shutdown_running_battles_are_voided_and_nothing_runs_on(world: World) -> None:
     never = threading.Event()
-    world.script(a=["A beginning", never], b=["Another", never])
+    world.script(a=["A beginning", never], b=["Another beginning", never])
     before = set(threading.enumerate())
     with world.running() as runner:
         world.begin()

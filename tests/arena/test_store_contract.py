@@ -194,8 +194,7 @@ def test_a_claimed_battle_is_running_and_no_longer_waiting(store: Store) -> None
     claimed = store.battles.claim("b1", "r1")
     assert claimed is not None and claimed.state is BattleState.running
     assert store.battles.waiting() == ["b2", "b0"]
-    assert store.battles.claimed_by_others("r1") == {}
-    assert store.battles.claimed_by_others("r2") == {"r1": ["b1"]}
+    assert store.battles.claimed() == {"r1": [("b1", 1)]}
 
 
 def test_only_the_runner_that_claimed_a_turn_can_end_it(store: Store) -> None:
@@ -218,7 +217,7 @@ def test_a_failed_first_turn_voids_the_battle_and_counts_against_its_model(store
     turn = store.battles.turn("b1", 1)
     assert turn is not None and turn.state is TurnState.void
     assert store.battles.voids_by_model() == {"m1": 1}
-    assert store.battles.claimed_by_others("nobody") == {}
+    assert store.battles.claimed() == {}
 
 
 def test_a_void_without_a_guilty_side_counts_against_no_model(store: Store) -> None:
@@ -337,11 +336,22 @@ def test_running_battles_are_counted_in_all_and_for_one_voter(store: Store) -> N
     assert store.battles.running("eve") == 0
 
 
-def test_a_voters_battles_come_newest_first(store: Store) -> None:
-    for second, battle_id in enumerate(("b1", "b2", "b3")):
-        start(store, battle_id, created_at=f"2026-01-01T00:00:0{second}.000Z")
-    start(store, "b4", voter="bob")
-    assert [battle.id for battle in store.battles.of_voter("ann", 2)] == ["b3", "b2"]
+def test_a_battle_is_read_whole(store: Store) -> None:
+    make_ready(store)
+    assert store.battles.whole("b1") == (store.battles.get("b1"), store.battles.turns("b1"))
+    assert store.battles.whole("unknown") is None
+
+
+def test_a_failed_follow_up_counts_against_its_model_too(store: Store) -> None:
+    make_ready(store)
+    assert store.battles.add_turn(a_turn(number=2))
+    assert store.battles.claim("b1", "r1")
+    assert store.battles.fail_turn(
+        "b1", 2, reason="endpoint_failed", side="b", error="broken", runner="r1"
+    )
+    battle = store.battles.get("b1")
+    assert battle is not None and battle.state is BattleState.ready
+    assert store.battles.voids_by_model() == {battle.model_b: 1}
 
 
 def test_a_report_changes_nothing_of_the_battle(store: Store) -> None:
@@ -449,7 +459,7 @@ class BattleMoves(RuleBasedStateMachine):
             self.same(lambda store, b=b: store.battles.turns(b))
             self.same(lambda store, b=b: store.votes.vote_of(b))
         self.same(lambda store: store.battles.waiting())
-        self.same(lambda store: store.battles.claimed_by_others("r1"))
+        self.same(lambda store: store.battles.claimed())
         self.same(lambda store: store.battles.interrupted(["b1", "b2"]))
         self.same(lambda store: store.battles.by_state())
         self.same(lambda store: store.battles.voids_by_model())
@@ -530,15 +540,6 @@ def test_a_pseudonym_asked_for_sixteen_times_at_once_is_one(store: Store) -> Non
     for voter in ("ann", "bob", "eve"):
         names = at_once([lambda v=voter: store.votes.pseudonym(v, "online")] * 16)
         assert len(set(names)) == 1
-
-
-def test_people_are_counted_once_per_campaign(store: Store) -> None:
-    voters = ["p1", "p1", "p2", None]
-    rows = [a_vote(f"v{i}", voter=voter) for i, voter in enumerate(voters)]
-    store.votes.append([*rows, a_vote("v9", voter="p3", campaign="other")])
-    assert store.votes.voters("online") == 2
-    assert store.votes.voters("other") == 1
-    assert store.votes.voters("unknown") == 0
 
 
 # --- imports ------------------------------------------------------------------------------------
@@ -912,6 +913,7 @@ def a_snapshot(**changes: Any) -> Snapshot:
         config={"method": "bt", "tolerance": 1e-9, "anchor": None},
         config_hash="h",
         rows=[{"model": "模型 🦙", "rating": 1000.1 + 1e-10, "rating_upper": None, "rank": 1}],
+        voters=7,
     )
     return replace(snapshot, **changes)
 
@@ -993,6 +995,8 @@ def test_the_roster_gets_a_new_revision_only_when_something_changed(store: Store
         (4, "t5"),
     ]
     assert store.roster.current() == store.roster.history()[-1]
+    assert store.roster.at(1) == first
+    assert store.roster.at(9).entries == ()
 
 
 def test_a_roster_entry_reads_back_with_every_field(store: Store) -> None:

@@ -284,6 +284,21 @@ def test_an_exclusion_of_something_else_than_a_vote_stops_nothing(fake: World) -
 # --- restarts and rivals ------------------------------------------------------------------------
 
 
+def test_an_exclusion_said_in_another_campaign_changes_the_board_of_its_vote(fake: World) -> None:
+    fake.store.campaigns.add(IMPORTED)
+    fake.store.votes.append([a_vote("v1"), a_vote("v2", campaign=IMPORTED.id)])
+    fake.store.votes.append([a_remark("e1", "exclusion", "v2", "flood")])  # in the first campaign
+    with fake.working():
+        wait_until(lambda: fake.board() is not None, what="a board")
+        wait_until(
+            lambda: (board := fake.board(IMPORTED.id)) is not None and board.log_position == 3,
+            what="the other board",
+        )
+    board, other = fake.board(), fake.board(IMPORTED.id)
+    assert board is not None and [row["votes"] for row in board.rows] == [1, 1]
+    assert other is not None and other.rows == []
+
+
 def test_a_restart_publishes_nothing_when_nothing_changed(world: World) -> None:
     world.votes(6)
     with world.working():
