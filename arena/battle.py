@@ -76,6 +76,9 @@ class TurnState(StrEnum):
     void = "void"
 
 
+FAILED, INTERRUPTED, SKIPPED = "endpoint_failed", "interrupted", "skipped"
+"""Why a turn is void: a model failed, its runner went away, the voter left."""
+
 FINISH_REASONS = frozenset({"stop", "length", "content_filter", "stopped"})
 """How an answer may end: the API's three reasons, and `stopped` by the voter."""
 
@@ -101,7 +104,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One prompt and, once `ready`, its two answers and the steps in which they were shown."""
+    """One prompt and, once `ready`, its two answers and the steps in which they were shown.
+
+    A `void` turn has its reason instead: a model failed, its runner went away, or the voter left.
+    """
 
     battle_id: str
     number: int
@@ -110,6 +116,7 @@ class Turn:
     answer_a: Answer | None = None
     answer_b: Answer | None = None
     steps: tuple[tuple[int, int], ...] = ()
+    void_reason: str | None = None
 
     def answers(self) -> tuple[Answer, Answer]:
         """Both answers of a complete turn.
@@ -150,7 +157,6 @@ class Battle:
     language: str | None = None
     category_tag: str | None = None
     redrawn_from: str | None = None
-    void_reason: str | None = None
     stop_requested: bool = False
 
     def model(self, side: Side) -> str:
@@ -207,7 +213,7 @@ class BlindBattle:
             turn=battle.turn,
             created_at=battle.created_at,
             turns=tuple(_blind_turn(turn) for turn in turns),
-            void_reason=battle.void_reason,
+            void_reason=turns[-1].void_reason,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -139,6 +139,7 @@ class Outcome:
     battle: Battle
     type: str
     timestamp: str
+    reason: str | None
     side: str | None
     error: str | None
 

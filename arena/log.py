@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -81,7 +82,7 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
         "roster_revision": battle.roster_revision,
         "reasons": [],
         "flags": [f"side_{outcome.side}"] if outcome.side else [],
-        "reason": battle.void_reason,
+        "reason": outcome.reason,
     }
 
 
@@ -123,7 +124,8 @@ def export_file(pieces: Iterable[bytes], path: Path) -> None:
     except OSError as error:
         raise BadFile(f"cannot be written: {error.strerror}", file=str(path)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # it was never there
+            partial.unlink()
 
 
 # --- import -------------------------------------------------------------------------------------

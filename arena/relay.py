@@ -12,12 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from arena.battle import BattleState, Frame, Turn, TurnState
+from arena.battle import Frame, Turn, TurnState
 from arena.errors import LiveLost
 from arena.interfaces import BattleStore, LiveBuffer, LiveFrame, LookAgain, Subscription
 
 HEARTBEAT_SECONDS = 5.0
-SKIPPED = "skipped"
 
 _VOID_PLACE = 999_999_999
 """Where a void turn ends: its frames are not kept, so the end stands after any that was shown."""
@@ -47,10 +46,10 @@ def _end_place(turn: Turn) -> int:
     return _VOID_PLACE if turn.state is TurnState.void else 2 * len(turn.steps)
 
 
-def _last_event(turn: Turn, reason: str | None) -> Event:
+def _last_event(turn: Turn) -> Event:
     place = _end_place(turn)
     if turn.state is TurnState.void:
-        return Event("void", turn.number, place, {"turn": turn.number, "reason": reason})
+        return Event("void", turn.number, place, {"turn": turn.number, "reason": turn.void_reason})
     answer_a, answer_b = turn.answers()
     data = {"turn": turn.number, "finish_a": answer_a.finish, "finish_b": answer_b.finish}
     return Event("ready", turn.number, place, data)
@@ -129,13 +128,7 @@ class Relay:
                 for event in _frame_events(turn.number, number, frame):
                     if event.place >= place:
                         yield event
-        yield _last_event(turn, self._reason(turn.battle_id))
-
-    def _reason(self, battle_id: str) -> str | None:
-        battle = self._battles.get(battle_id)
-        if battle is None or battle.state is BattleState.skipped:
-            return SKIPPED
-        return battle.void_reason
+        yield _last_event(turn)
 
 
 def _place_after(turn: Turn, last_event_id: str | None) -> int:

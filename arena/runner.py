@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from arena.battle import SIDES, Answer, Battle, Frame, Side, Turn, TurnState
+from arena.battle import FAILED, INTERRUPTED, SIDES, Answer, Battle, Frame, Side, Turn, TurnState
 from arena.errors import ArenaError, EndpointError, LeaseLost, LiveLost, Unavailable
 from arena.interfaces import (
     AnswerStream,
@@ -44,9 +44,6 @@ _DRAIN_TICKS = 8  # once both answers are complete, the rest is shown within abo
 _DRAIN_STEP = 48
 _COMMITTERS = 4
 _SIGNAL_SECONDS = 0.4
-
-FAILED = "endpoint_failed"
-INTERRUPTED = "interrupted"
 
 
 def next_step(received: tuple[int, int], shown: tuple[int, int], complete: bool) -> tuple[int, int]:

@@ -210,11 +210,11 @@ class FakeBattles:
             if row is None or not row.is_held(number, runner):
                 return False
             target = BattleState.void if number == 1 else BattleState.ready
-            row.move(target, stop_requested=False, void_reason=reason)
+            row.move(target, stop_requested=False)
             row.claimed_by, row.side, row.error = None, side, error
             if side is not None:
                 row.failed_models.append(row.battle.model_a if side == "a" else row.battle.model_b)
-            row.end_turn(state=TurnState.void)
+            row.end_turn(state=TurnState.void, void_reason=reason)
             return True
 
     def add_turn(self, turn: Turn) -> bool:
@@ -224,7 +224,7 @@ class FakeBattles:
                 return False
             if row.battle.turn != turn.number - 1:
                 return False
-            row.move(BattleState.running, turn=turn.number, void_reason=None)
+            row.move(BattleState.running, turn=turn.number)
             row.side = row.error = None
             row.turns.append(turn)
             return True
@@ -236,7 +236,7 @@ class FakeBattles:
                 return False
             row.move(BattleState.skipped)
             if row.turns[-1].state is TurnState.running:
-                row.end_turn(state=TurnState.void)
+                row.end_turn(state=TurnState.void, void_reason="skipped")
             return True
 
     def request_stop(self, battle_id: str) -> bool:
@@ -383,7 +383,14 @@ class FakeVotes:
         kinds = {BattleState.skipped: "skip", BattleState.void: "void"}
         with self._db.transaction():
             ended = [
-                Outcome(r.battle, kinds[r.battle.state], r.ended_at, r.side, r.error)
+                Outcome(
+                    r.battle,
+                    kinds[r.battle.state],
+                    r.ended_at,
+                    r.turns[-1].void_reason,
+                    r.side,
+                    r.error,
+                )
                 for r in self._store.battles.rows.values()
                 if r.battle.state in kinds and r.battle.campaign in campaigns
             ]

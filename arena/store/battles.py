@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Update, case, func, insert, or_, select, update
 
-from arena.battle import SIDES, Answer, Battle, BattleState, Turn, TurnState, sources_of
+from arena.battle import SIDES, SKIPPED, Answer, Battle, BattleState, Turn, TurnState, sources_of
 from arena.clock import now
 from arena.store.engine import Database
 from arena.store.tables import battles, reports, turns
@@ -42,6 +42,7 @@ def _turn(row: Row[Any]) -> Turn:
         answer_a=answers["a"],
         answer_b=answers["b"],
         steps=tuple((a, b) for a, b in row.steps or ()),
+        void_reason=row.void_reason,
     )
 
 
@@ -195,11 +196,13 @@ class SqlBattles:
             statement = _held(battle_id, number, runner, BattleState.void).values(ended_at=now())
         else:
             statement = _held(battle_id, number, runner, BattleState.ready)
-        failure = {"state": TurnState.void, "void_side": side, "void_error": error}
+        failure = {"void_reason": reason, "void_side": side, "void_error": error}
         with self._db.write() as connection:
-            if not _won(connection, statement.values(void_reason=reason)):
+            if not _won(connection, statement):
                 return False
-            connection.execute(_update_turn(battle_id, number).values(failure))
+            connection.execute(
+                _update_turn(battle_id, number).values(state=TurnState.void, **failure)
+            )
         return True
 
     def add_turn(self, turn: Turn) -> bool:
@@ -209,7 +212,7 @@ class SqlBattles:
                 battles.c.state == BattleState.ready,
                 battles.c.turn == turn.number - 1,
             )
-            .values(turn=turn.number, void_reason=None)
+            .values(turn=turn.number)
         )
         with self._db.write() as connection:
             if not _won(connection, statement):
@@ -226,7 +229,7 @@ class SqlBattles:
         with self._db.write() as connection:
             if not _won(connection, statement):
                 return False
-            connection.execute(running.values(state=TurnState.void))
+            connection.execute(running.values(state=TurnState.void, void_reason=SKIPPED))
         return True
 
     def request_stop(self, battle_id: str) -> bool:

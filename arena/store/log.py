@@ -22,6 +22,7 @@ from arena.store.tables import battles, contents, imports, pseudonyms, records, 
 
 _RECORD_COLUMNS = [records.c[name] for name in LEAF_FIELDS]
 _COUNTED_COLUMNS = [records.c[name] for name in Counted.__slots__]
+_WHY = (turns.c.void_reason, turns.c.void_side, turns.c.void_error)
 _BATCH = 1_000
 
 
@@ -197,7 +198,7 @@ class SqlVoteLog:
         place = tuple_(battles.c.ended_at, battles.c.id)
         last_turn = (turns.c.battle_id == battles.c.id) & (turns.c.number == battles.c.turn)
         query = (
-            select(*BATTLE_COLUMNS, battles.c.ended_at, turns.c.void_side, turns.c.void_error)
+            select(*BATTLE_COLUMNS, battles.c.ended_at, *_WHY)
             .select_from(battles.join(turns, last_turn))
             .where(
                 battles.c.campaign.in_(campaigns),
@@ -213,7 +214,7 @@ class SqlVoteLog:
             for row in page:
                 battle = battle_of({name: row._mapping[name] for name in Battle.__slots__})
                 kind = "skip" if battle.state is BattleState.skipped else "void"
-                yield Outcome(battle, kind, row.ended_at, row.void_side, row.void_error)
+                yield Outcome(battle, kind, row.ended_at, *(row._mapping[why] for why in _WHY))
             if len(page) < _BATCH:
                 return
             after = (page[-1].ended_at, page[-1].id)

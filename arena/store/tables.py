@@ -77,7 +77,6 @@ battles = Table(
     Column("stop_requested", Boolean, nullable=False),
     Column("claimed_by", Text),
     Column("ended_at", Text),
-    Column("void_reason", Text),
     Index(None, "voter", "created_at"),
     # The few battles that runners look for among the many that are over.
     Index(
@@ -114,6 +113,7 @@ turns = Table(
         )
     ),
     Column("steps", JSON),
+    Column("void_reason", Text),
     Column("void_side", Text),
     Column("void_error", Text),
     Index(

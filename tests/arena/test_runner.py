@@ -298,7 +298,7 @@ def test_a_failed_side_voids_the_battle_and_only_that_side_is_blamed(
     with world.running():
         world.begin()
         assert world.wait_for_end() is BattleState.void
-    assert world.battle().void_reason == "endpoint_failed"
+    assert world.turn().void_reason == "endpoint_failed"
     assert world.turn().state is TurnState.void
     assert world.store.battles.voids_by_model() == {"m0" if side == "a" else "m1": 1}
     assert all(len(endpoint.asked) == 1 for endpoint in world.endpoints.values())
@@ -335,7 +335,7 @@ def test_a_failed_follow_up_is_withdrawn_and_left_out_of_the_next(world: World) 
         world.wait_for(BattleState.ready)
         world.store.battles.add_turn(a_turn(number=2, prompt="Fails"))
         world.wait_for(BattleState.ready)
-        assert world.battle().void_reason == "endpoint_failed"
+        assert world.turn(number=2).void_reason == "endpoint_failed"
         assert world.turn(number=2).state is TurnState.void
         world.store.battles.add_turn(a_turn(number=3, prompt="Works"))
         world.wait_for(BattleState.ready)
@@ -472,7 +472,7 @@ def test_answers_that_can_never_be_stored_void_the_battle(world: World, leaky: L
     with world.running():
         world.begin()
         world.wait_for(BattleState.void)
-    assert world.battle().void_reason == "interrupted"
+    assert world.turn().void_reason == "interrupted"
     assert leaky.battles.voids_by_model() == {}
 
 
@@ -487,7 +487,7 @@ def test_a_battle_whose_conversation_cannot_be_read_after_the_claim_is_not_left_
         world.wait_for(BattleState.ready, "b2")
         wait_until(lambda: world.battle().state is not BattleState.running, what="b1 to end")
     assert world.battle().state is BattleState.void
-    assert world.battle().void_reason == "interrupted"
+    assert world.turn().void_reason == "interrupted"
 
 
 def test_frames_that_redis_missed_are_there_once_it_is_back(world: World) -> None:
@@ -534,7 +534,7 @@ def test_a_dead_runners_battles_are_voided_after_its_leases_silence(world: World
         world.wait_for(BattleState.void)
         assert time.monotonic() - started >= LEASE_SECONDS
         assert follower.get(1) is not None
-    assert world.battle().void_reason == "interrupted"
+    assert world.turn().void_reason == "interrupted"
     assert world.store.battles.voids_by_model() == {}
 
 
@@ -609,7 +609,7 @@ def test_a_claim_whose_answer_was_lost_is_given_up(world: World, leaky: LeakySto
         world.begin("b2")
         world.wait_for(BattleState.ready, "b2")
     assert lost == ["b1"]
-    assert world.battle().void_reason == "interrupted"
+    assert world.turn().void_reason == "interrupted"
 
 
 def test_at_shutdown_running_battles_are_voided_and_nothing_runs_on(world: World) -> None:
@@ -620,7 +620,7 @@ def test_at_shutdown_running_battles_are_voided_and_nothing_runs_on(world: World
         world.begin()
         wait_until(world.shown, what="something to be shown")
     assert world.battle().state is BattleState.void
-    assert world.battle().void_reason == "interrupted"
+    assert world.turn().void_reason == "interrupted"
     assert world.store.battles.voids_by_model() == {}
     assert world.store.leases.look(f"runner:{runner.id}") is None
     wait_until(lambda: not set(threading.enumerate()) - before, 2, what="all threads to end")

@@ -211,11 +211,10 @@ def test_a_failed_first_turn_voids_the_battle_and_counts_against_its_model(store
     start(store)
     store.battles.claim("b1", "r1")
     assert fail(store)
-    battle = store.battles.get("b1")
-    assert battle is not None
-    assert (battle.state, battle.void_reason) == (BattleState.void, "endpoint_failed")
+    assert state(store) is BattleState.void
     turn = store.battles.turn("b1", 1)
-    assert turn is not None and turn.state is TurnState.void
+    assert turn is not None
+    assert (turn.state, turn.void_reason) == (TurnState.void, "endpoint_failed")
     assert store.battles.voids_by_model() == {"m1": 1}
     assert store.battles.claimed() == {}
 
@@ -239,20 +238,19 @@ def test_a_failed_follow_up_is_withdrawn_and_the_battle_ready_again(store: Store
     battle = store.battles.get("b1")
     assert battle is not None
     assert (battle.state, battle.turn) == (BattleState.ready, 2)
-    assert battle.void_reason == "endpoint_failed"
-    states = [turn.state for turn in store.battles.turns("b1")]
-    assert states == [TurnState.ready, TurnState.void]
+    ends = [(turn.state, turn.void_reason) for turn in store.battles.turns("b1")]
+    assert ends == [(TurnState.ready, None), (TurnState.void, "endpoint_failed")]
     assert vote(store, turn=2)
 
 
-def test_the_next_follow_up_forgets_that_one_failed(store: Store) -> None:
+def test_the_next_follow_up_leaves_the_reason_with_the_one_that_failed(store: Store) -> None:
     make_ready(store)
     store.battles.add_turn(a_turn(number=2))
     store.battles.claim("b1", "r1")
     fail(store, number=2)
     assert store.battles.add_turn(a_turn(number=3))
-    battle = store.battles.get("b1")
-    assert battle is not None and battle.void_reason is None
+    reasons = [turn.void_reason for turn in store.battles.turns("b1")]
+    assert reasons == [None, "endpoint_failed", None]
 
 
 def test_a_follow_up_must_be_the_next_turn_of_a_ready_battle(store: Store) -> None:
@@ -785,7 +783,7 @@ def test_battles_without_a_vote_are_told_with_reason_and_guilty_side(store: Stor
     assert set(found) == {"failed", "skipped"}
     assert outcome_facts(found["failed"]) == ("failed", "void", "b", "it broke")
     assert outcome_facts(found["skipped"]) == ("skipped", "skip", None, None)
-    assert found["failed"].battle.void_reason == "endpoint_failed"
+    assert found["failed"].reason == "endpoint_failed"
     assert all(outcome.timestamp.endswith("Z") for outcome in found.values())
     assert list(store.votes.outcomes([])) == []
 

@@ -61,7 +61,6 @@ def upgrade() -> None:
         sa.Column("stop_requested", sa.Boolean(), nullable=False),
         sa.Column("claimed_by", sa.Text(), nullable=True),
         sa.Column("ended_at", sa.Text(), nullable=True),
-        sa.Column("void_reason", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["campaign"], ["campaigns.id"], name=op.f("fk_battles_campaign")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_battles")),
     )
@@ -246,6 +245,7 @@ def upgrade() -> None:
         sa.Column("ttft_b", sa.Float(), nullable=True),
         sa.Column("duration_b", sa.Float(), nullable=True),
         sa.Column("steps", sa.JSON(), nullable=True),
+        sa.Column("void_reason", sa.Text(), nullable=True),
         sa.Column("void_side", sa.Text(), nullable=True),
         sa.Column("void_error", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["battle_id"], ["battles.id"], name=op.f("fk_turns_battle_id")),
