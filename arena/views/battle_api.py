@@ -132,8 +132,7 @@ def events(battle_id: str) -> Response:
     if found.relay.is_over(turn, last_event_id):
         return Response(status=204)
     found.streams.take()
-    told = (_sse(event) for event in found.relay.follow(turn, last_event_id))
-    response = event_stream(told)
+    response = event_stream(_told(found.relay.follow(turn, last_event_id)))
     response.call_on_close(found.streams.give_back)
     return response
 
@@ -142,6 +141,12 @@ def event_stream(pieces: Iterator[str]) -> Response:
     """A response of server-sent events that no proxy may hold back."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(pieces, mimetype="text/event-stream", headers=headers)
+
+
+def _told(events: Iterator[Event | None]) -> Iterator[str]:
+    yield ": open\n\n"  # the headers go out at once, however long the models think
+    for event in events:
+        yield _sse(event)
 
 
 def _sse(event: Event | None) -> str:

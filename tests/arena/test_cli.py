@@ -348,6 +348,8 @@ def test_an_export_can_be_rated_to_the_numbers_of_the_board(living: World, data:
         ("nowhere/out.jsonl", "cannot be written"),
         ("/proc/out.jsonl", "cannot be written"),
         ("folder.jsonl", "cannot be written"),
+        ("a-file/out.jsonl", "cannot be written"),
+        ("x" * 300 + ".jsonl", "cannot be written"),
     ],
 )
 def test_an_export_that_cannot_be_written_leaves_nothing(

@@ -45,8 +45,10 @@ def events(client: CheckedClient, battle_id: str, query: str = "", **headers: st
 def follow(
     client: CheckedClient, battle_id: str, **headers: str
 ) -> tuple[TestResponse, Iterator[str]]:
-    """An open stream, and its blocks as they come."""
-    return client.stream(f"/api/battles/{battle_id}/events", **headers)
+    """An open stream, and its blocks as they come after the comment that opens it."""
+    response, blocks = client.stream(f"/api/battles/{battle_id}/events", **headers)
+    assert next(blocks) == ": open\n\n"
+    return response, blocks
 
 
 def take(blocks: Iterator[str], count: int) -> list[Sse]:
