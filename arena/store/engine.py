@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -21,6 +22,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from arena.errors import BadSetting, Unavailable
+
+_LOCK_SECONDS = 10.0
+_LOCK_POLL_SECONDS = 0.001
 
 # An error's text must not carry prompts or voters into a log.
 _POOL: dict[str, Any] = {"pool_size": 20, "hide_parameters": True}
@@ -74,19 +78,39 @@ class Database:
 
     @contextmanager
     def _file_lock(self, path: Path) -> Iterator[None]:
-        with self._threads:
-            try:
-                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            except OSError as error:
-                raise _away() from error
+        """This process's turn to write. A holder that hangs must not hang everybody else."""
+        end = time.monotonic() + _LOCK_SECONDS
+        if not self._threads.acquire(timeout=_LOCK_SECONDS):
+            raise _away()
+        try:
+            handle = _locked(path, end)
             try:
                 yield
             finally:
                 os.close(handle)
+        finally:
+            self._threads.release()
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _locked(path: Path, end: float) -> int:
+    """The locked file's descriptor; raises `Unavailable` when `end` passes first."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _away() from error
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if not isinstance(error, BlockingIOError) or time.monotonic() > end:
+                os.close(handle)
+                raise _away() from error
+            time.sleep(_LOCK_POLL_SECONDS)
+        else:
+            return handle
 
 
 @contextmanager
