@@ -16,7 +16,6 @@ from arena.errors import EndpointBroken
 
 MAX_EVENT_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
-_MAX_DIGITS = 18
 
 
 class Event(NamedTuple):
@@ -28,10 +27,9 @@ class Event(NamedTuple):
 
 
 class EventDecoder:
-    """Decodes one stream. `retry` is the reconnection time in milliseconds, if the peer set one."""
+    """Decodes one stream. A `retry` field is ignored: no answer is ever resumed."""
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
-        self.retry: int | None = None
         self._max = max_event_bytes
         self._tail = bytearray()
         self._at_start = True
@@ -105,8 +103,6 @@ class EventDecoder:
             self._event = value
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode("utf-8", "replace")
-        elif name == b"retry" and value.isdigit():
-            self.retry = int(value[:_MAX_DIGITS])
 
     def _too_long(self) -> EndpointBroken:
         return EndpointBroken(f"The endpoint sent an event longer than {self._max} bytes.")

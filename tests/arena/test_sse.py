@@ -80,12 +80,6 @@ def test_any_text_sent_line_by_line_comes_back_whole(text: str) -> None:
     assert decode(sent.encode()) == [Event(text)]
 
 
-def test_the_reconnection_time_is_kept() -> None:
-    decoder = EventDecoder()
-    decoder.feed(b"retry: 1500\nretry: 2x\n\n")
-    assert decoder.retry == 1500
-
-
 @pytest.mark.parametrize("step", [1, 7, 1000])
 @pytest.mark.parametrize(
     "stream",
