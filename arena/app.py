@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 
 from flask import Flask
 
@@ -13,6 +14,7 @@ from arena.boards import Boards
 from arena.campaigns import Campaigns
 from arena.embedded import redis_url
 from arena.live import RedisLive
+from arena.parent import death_signal
 from arena.relay import Relay
 from arena.settings import Settings
 from arena.store import open_store
@@ -64,6 +66,9 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
 
 def wsgi() -> Flask:
     """What gunicorn calls in each worker process: `arena.app:wsgi()`."""
+    ask = death_signal(signal.SIGKILL)
+    if ask is not None:  # an open stream would keep an orphan, and the port with it, alive
+        ask()
     settings = Settings.from_environment(os.environ)
     logs.configure(settings.log_level)
     return create_app(settings)

@@ -288,7 +288,10 @@ _REFUSALS: dict[BattleState, tuple[type[Conflict], str]] = {
     BattleState.running: (TooEarly, "The answers are not complete yet."),
     BattleState.voted: (AlreadyVoted, "This battle has its one vote already."),
     BattleState.skipped: (BattleSkipped, "This battle was skipped."),
-    BattleState.void: (BattleVoid, "This battle is void: a model failed, so it takes no vote."),
+    BattleState.void: (
+        BattleVoid,
+        "This battle is void, so it takes no vote.",
+    ),
 }
 
 

@@ -15,12 +15,16 @@ _GRADE_COLUMNS = ("won_much", "won", "tied", "lost", "lost_much")
 
 
 def to_csv(board: dict[str, Any]) -> str:
-    """The rows of a board document, numbers in full; missing and infinite ones are empty."""
+    """The rows of a board document, numbers in full; missing and infinite ones are empty.
+
+    So are the five grades of a model whose votes name a winner only.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*_CSV_COLUMNS, *_GRADE_COLUMNS])
     for row in board["rows"]:
-        writer.writerow([*(row[name] for name in _CSV_COLUMNS), *row["grades"]])
+        grades = row["grades"] if any(row["grades"]) else [""] * len(_GRADE_COLUMNS)
+        writer.writerow([*(row[name] for name in _CSV_COLUMNS), *grades])
     return buffer.getvalue()
 
 

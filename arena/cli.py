@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -86,8 +87,8 @@ def _opened(settings: Settings) -> Iterator[SqlStore]:
         store = open_store(settings.database_url)
     except Unavailable as error:
         raise BadSetting(
-            "The database cannot be opened: check DATABASE_URL and ARENA_DATA, "
-            "or make it with 'arena db upgrade'."
+            f"The database cannot be opened: is {settings.data} the data folder (ARENA_DATA), "
+            "or DATABASE_URL the database? 'arena db upgrade' makes a new one there."
         ) from error
     try:
         yield store
@@ -312,7 +313,13 @@ def _anchor(_context: click.Context, _option: click.Parameter, value: str | None
     try:
         return name, float(rating)
     except ValueError:
-        raise click.BadParameter("write it as NAME=1000") from None
+        raise click.BadParameter("write it as NAME=1000.") from None
+
+
+def _campaign_id(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,63}", value):
+        raise click.BadParameter("use small letters, digits and hyphens, such as llmfao-2023.")
+    return value
 
 
 @main.command()
@@ -385,7 +392,12 @@ def _counted(rows: Iterator[dict[str, Any]], progress: Callable[[int], None]) ->
 
 @main.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--campaign", required=True, help="Its id; made when it does not exist.")
+@click.option(
+    "--campaign",
+    required=True,
+    callback=_campaign_id,
+    help="Its id, such as llmfao-2023; made when it does not exist.",
+)
 @click.option("--title", help="The new campaign's title; default: its id.")
 @click.option("--credit", default="", help="Who collected the votes.")
 @click.option("--license", "licence", default="", help="Their licence.")
@@ -409,6 +421,12 @@ def import_log(
         state="closed",
     )
     with _opened(_settings()) as store, _file_progress(file, "importing") as progress:
+        there = store.campaigns.get(campaign)
+        if there is not None and there.kind != made.kind:
+            raise BadFile(
+                f"'{campaign}' is for this arena's own battles; choose another campaign",
+                file=str(file),
+            )
         try:
             count = log.import_file(store.votes, made, file, progress)
         except Conflict as error:

@@ -101,6 +101,10 @@ def merged(
         demo = [entry for entry in current.entries if is_demo(entry)]
     own = [entry for entry in current.entries if not is_demo(entry)]
     entries = [*demo, *(read(config) if config.exists() else own)]
+    taken = {entry.id for entry in demo} & {entry.id for entry in entries[len(demo) :]}
+    if taken:
+        problem = f"the id '{min(taken)}' is one of the demo's models; choose another"
+        raise BadFile(problem, file=str(config), field="id")
     twice = {e.id for e in entries if sum(other.id == e.id for other in entries) > 1}
     if twice:
         raise BadFile(f"the id '{min(twice)}' is used twice", file=str(config), field="id")

@@ -185,6 +185,7 @@ class Runner:
         self._others = Watch(store.leases, lease_seconds)
         self._turns: dict[str, _RunningTurn] = {}
         self._claiming: str | None = None
+        self._redis_away = False
         self._lock = threading.Lock()
         self._committers = ThreadPoolExecutor(_COMMITTERS, thread_name_prefix="commit")
         self._closing = threading.Event()
@@ -342,8 +343,11 @@ class Runner:
                 turn = self._turns.get(battle_id)
                 if turn is not None:
                     self._live.replace(battle_id, turn.number, turn.frames)
+            self._redis_away = False
         except LiveLost as error:
-            _log.warning("frames wait for Redis: %s", error)
+            if not self._redis_away:  # said once, not at every tick
+                _log.warning("frames wait for Redis: %s", error)
+            self._redis_away = True
 
     def _running(self) -> list[_RunningTurn]:
         with self._lock:

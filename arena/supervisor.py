@@ -7,7 +7,6 @@ children of a supervisor that was killed; everywhere a lock keeps a second one o
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -24,10 +23,11 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from itertools import cycle, repeat
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import IO, TextIO, cast
 
 from arena.embedded import RedisServer, is_ready, stop_leftover
 from arena.errors import BadSetting
+from arena.parent import death_signal
 from arena.settings import Settings
 
 FIRST_BACKOFF = 0.2
@@ -438,18 +438,17 @@ def _how_it_ended(status: int) -> str:
 
 
 def _death_wish() -> Callable[[], None] | None:
-    """What a child does before it becomes its program: ask to be killed when we die (Linux).
+    """What a child does before it becomes its program: ask to be killed when we die.
 
     Everything is looked up here, before the fork, so that the child only makes system calls.
     """
-    if sys.platform != "linux":
+    ask = death_signal(signal.SIGKILL)
+    if ask is None:
         return None
-    prctl: Any = ctypes.CDLL(None).prctl
-    set_death_signal, kill = 1, int(signal.SIGKILL)
     supervisor = os.getpid()
 
     def wish() -> None:
-        prctl(set_death_signal, kill, 0, 0, 0)
+        ask()
         if os.getppid() != supervisor:  # it died in between
             os._exit(1)
 

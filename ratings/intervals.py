@@ -46,8 +46,8 @@ def sandwich(fitted: Fit, wins: FloatArray, ties: FloatArray, level: float = 0.9
     must be what `fitted` was fitted to. V = H⁺ B H⁺ with H the information and B the sum of squared
     residuals, without any ridge: H is inverted in the centred gauge.
 
-    A model whose every vote is a tie has residuals near 0 because a tie is half a win, not because
-    it is well known: its votes enter B with the model's variance p(1−p) instead.
+    A model whose every vote inside its tier is a tie has residuals near 0 because a tie is half a
+    win, not because it is well known: its votes enter B with the model's variance p(1−p) instead.
 
     A tier beside its component's core has an open interval. Its closed end is where the tier's
     results against the tiers under (or over) it would have had probability (1 − level)/2, the
@@ -75,19 +75,19 @@ def sandwich(fitted: Fit, wins: FloatArray, ties: FloatArray, level: float = 0.9
 
 def _covariance(fitted: Fit, wins: FloatArray, ties: FloatArray) -> FloatArray:
     theta, tier = fitted.theta, fitted.connectivity.tier
-    spread = _squared_residuals(wins, ties, theta)
-    covariance = np.zeros_like(spread)
+    covariance = np.zeros_like(fitted.points)
     for number in np.flatnonzero(np.bincount(tier) > 1):
         inside = np.flatnonzero(tier == number)
         block = np.ix_(inside, inside)
         bread = cho_factor(grounded(information(fitted.points[block], theta[inside])))
-        half = cho_solve(bread, laplacian(spread[block]))
+        spread = _squared_residuals(wins[block], ties[block], theta[inside])
+        half = cho_solve(bread, laplacian(spread))
         covariance[block] = cho_solve(bread, half.T)
     return covariance
 
 
 def _squared_residuals(wins: FloatArray, ties: FloatArray, theta: FloatArray) -> FloatArray:
-    """Per pair of models, Σ over votes of (result − p)² [M, M], symmetric."""
+    """Per pair of a tier's models, Σ over their votes of (result − p)² [M, M], symmetric."""
     p = expit(theta[:, None] - theta)
     q = p.T
     observed = wins * q**2 + wins.T * p**2 + ties * (0.5 - p) ** 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -10,7 +9,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
-_PR_SET_PDEATHSIG = 1
+from arena.parent import death_signal
+
 _LOOK_EVERY = 1.0
 
 
@@ -21,8 +21,9 @@ def follow_parent() -> int:
     thread that lives as long as it does.
     """
     parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ask = death_signal(signal.SIGTERM)
+    if ask is not None:
+        ask()
     # A Ctrl-C must not wait for a model that is still loading in foreign code.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     return parent

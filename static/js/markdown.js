@@ -51,7 +51,7 @@ function highlight(code, language) {
   return coloured.get(key);
 }
 
-const markdown = new MarkdownIt({ html: false, linkify: true, maxNesting: MAX_NESTING, highlight });
+const markdown = new MarkdownIt({ html: false, breaks: true, linkify: true, maxNesting: MAX_NESTING, highlight });
 markdown.validateLink = (url) => LINK.test(url);
 markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 

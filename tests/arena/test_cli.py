@@ -339,6 +339,17 @@ def test_an_export_can_be_rated_to_the_numbers_of_the_board(living: World, data:
     assert {row["model"]: row["rating"] for row in rows} == pytest.approx(expected, abs=1e-6)
 
 
+def test_nobody_elses_votes_are_imported_among_this_arenas_own(living: World, data: Path) -> None:
+    (data / "mine.csv").write_text("model_a,model_b,winner\nx,y,model_a\n")
+    refused(run("import", "mine.csv", "--campaign", "online"), "mine.csv", "own battles")
+
+
+@pytest.mark.parametrize("campaign", ["Bad ID", "../x", "", "-x", "a" * 65])
+def test_a_campaigns_id_must_fit_an_address(living: World, data: Path, campaign: str) -> None:
+    (data / "mine.csv").write_text("model_a,model_b,winner\nx,y,model_a\n")
+    refused(run("import", "mine.csv", f"--campaign={campaign}"), "--campaign", "small letters")
+
+
 @pytest.mark.parametrize(
     ("file", "said"),
     [

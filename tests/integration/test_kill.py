@@ -174,9 +174,12 @@ def test_a_voter_resumes_the_stream_of_a_killed_web(slow_arena: ArenaProcess) ->
 
 def test_everything_is_there_again_after_the_whole_arena_was_killed(arena: ArenaProcess) -> None:
     receipts = [_voted_battle(arena, grade) for grade in (2, -1)]
-    arena.process.kill()
-    arena.process.wait()
-    wait_until(lambda: not _listens(arena.port), what="the end of the orphans")
+    with httpx.stream("GET", f"{arena.url}/api/board/events", trust_env=False) as watching:
+        next(watching.iter_lines())
+        arena.process.kill()
+        arena.process.wait()
+        # an open page must not keep an orphan, and with it the port, alive
+        wait_until(lambda: not _listens(arena.port), what="the end of the orphans")
     arena.start()
     arena.wait_ready()
     receipts.append(_voted_battle(arena, 0))

@@ -138,6 +138,13 @@ def test_nothing_but_ties_is_not_taken_for_certainty():
     assert hundred.se == pytest.approx(half_a_difference / 10)
 
 
+def test_ties_alone_between_two_that_beat_a_third_are_not_taken_for_certainty():
+    """Once the third is set apart as beaten, nothing but their tie is left between the two."""
+    votes = [(0, 2, WIN), (0, 2, WIN), (1, 2, WIN), (1, 2, WIN), (0, 1, TIE)]
+    found = rated(counted(3, votes)).intervals
+    assert (found.upper[:2] - found.lower[:2] > 2).all()
+
+
 def test_a_new_model_with_a_few_ties_is_not_taken_for_certain():
     found = rated(counted(3, [*EVEN * 1000, (0, 2, TIE), (1, 2, TIE)])).intervals
     assert found.se[2] > 0.5
