@@ -10,7 +10,7 @@ from arena.endpoints.sse import Event
 from arena.endpoints.text import TextCleaner, quote
 from arena.errors import EndpointBroken
 
-FINISH_REASONS = {
+ENDINGS = {
     "stop": "stop",
     "length": "length",
     "content_filter": "content_filter",
@@ -53,7 +53,7 @@ class Reply:
         text = _content(_object(choice.get(part) or {}, part))
         finish = choice.get("finish_reason")
         if finish:
-            self.finish = FINISH_REASONS.get(finish) if isinstance(finish, str) else None
+            self.finish = ENDINGS.get(finish) if isinstance(finish, str) else None
             if self.finish is None:
                 said = quote(str(finish), self._key)
                 raise EndpointBroken(f"The answer ended with the unknown finish_reason '{said}'.")
