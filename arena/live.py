@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
@@ -74,6 +74,10 @@ class _Breaker:
             self._closed_until = time.monotonic() + _LEFT_ALONE_SECONDS
             raise LiveLost(f"Redis cannot be used: {error}") from error
 
+    def reset(self) -> None:
+        """Redis was seen to answer: it need not be left alone any longer."""
+        self._closed_until = -math.inf
+
 
 @contextmanager
 def _hint(what: str) -> Iterator[None]:
@@ -103,7 +107,7 @@ class RedisLive:
         self._patient = connect(url, patience=_BLOCK_SECONDS + 1)
         self._guard = _Breaker()
         self._ttl = ttl
-        self._hub = _Hub(self._patient)
+        self._hub = _Hub(self._patient, subscribed=self._guard.reset)
 
     # --- frames -----------------------------------------------------------------------------
 
@@ -219,8 +223,9 @@ class _Queue(Generic[T]):
 class _Hub:
     """One Redis subscription of this process, handed out to its followers by topic."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, *, subscribed: Callable[[], None]) -> None:
         self._redis = client
+        self._on_subscribed = subscribed
         self._lock = threading.Lock()
         self._followers: dict[str, set[_Queue[Any]]] = defaultdict(set)
         self._thread: threading.Thread | None = None
@@ -275,6 +280,7 @@ class _Hub:
                 if message["type"] == "message":
                     self._hand_out(message["channel"], json.loads(message["data"]))
                 elif message["channel"] == _FRAMES:  # subscribed, at first or anew by redis-py
+                    self._on_subscribed()
                     self._subscribed.set()
                     self._tell_all_to_look()
 
