@@ -1,7 +1,7 @@
 PORT ?= 8000
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help run test check lock clean
+.PHONY: help run test check bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -18,6 +18,12 @@ check: ## lint, formatting, types, import contracts
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+bench: ## compare the rating engine with its peers (about 15 minutes, 1 GB of packages)
+	@scripts/setup dev
+	@[ -e .venv/peers ] || .venv/bin/uv venv -q .venv/peers
+	@.venv/bin/uv pip install -q --python .venv/peers --no-deps --require-hashes --only-binary :all: -r requirements/peers.txt
+	@.venv/bin/python scripts/bench_ratings.py $(ARGS)
 
 lock: ## pin every dependency anew after a change of pyproject.toml
 	@scripts/setup dev && scripts/lock

@@ -15,7 +15,7 @@ from typing import Any
 
 import rfc8785
 
-from arena import roster
+from arena import categories, roster
 from arena.battle import (
     SIDES,
     Answer,
@@ -147,6 +147,7 @@ class Battles:
         self._refuse_too_many(voter)
         revision = self._store.roster.current()
         pair = roster.draw(roster.active(revision, campaign.id), self._rng)
+        described = categories.describe([prompt])
         battle = Battle(
             id=secrets.token_urlsafe(16),
             campaign=campaign.id,
@@ -158,6 +159,8 @@ class Battles:
             sampling_rule=pair.sampling_rule,
             roster_revision=revision.revision,
             created_at=now(),
+            language=described.language,
+            category_tag=described.category_tag,
             redrawn_from=redraw_of,
         )
         self._store.battles.add(battle, Turn(battle.id, 1, prompt, TurnState.running))
@@ -176,7 +179,9 @@ class Battles:
             raise Conflict(f"A conversation has at most {self._limits.turns} turns; please vote.")
         self._refuse_too_many(voter)
         turn = Turn(battle_id, battle.turn + 1, prompt, TurnState.running)
-        if not self._store.battles.add_turn(turn):
+        earlier = [turn.prompt for turn in self._store.battles.turns(battle_id)]
+        described = categories.describe([*earlier, prompt])
+        if not self._store.battles.add_turn(turn, described.language, described.category_tag):
             _require(self.get(voter, battle_id), BattleState.ready)
             raise TooEarly("This battle changed at the same moment; look at it again.")
         self._live.wake_runner(battle_id)

@@ -5,26 +5,31 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 _CSV_COLUMNS = (
     *("model", "name", "organization", "license", "rank", "rank_lower", "rank_upper"),
     *("rating", "rating_lower", "rating_upper", "votes", "wins", "losses", "ties", "component"),
+    "mean_win_rate",
 )
+_Z = 1.96
 _GRADE_COLUMNS = ("won_much", "won", "tied", "lost", "lost_much")
 
 
-def to_csv(board: dict[str, Any]) -> str:
-    """The rows of a board document, numbers in full; missing and infinite ones are empty.
+def to_csv(boards: Iterable[dict[str, Any]], *, by_category: bool = False) -> str:
+    """The rows of board documents, numbers in full; missing and infinite ones are empty.
 
     So are the five grades of a model whose votes name a winner only.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*_CSV_COLUMNS, *_GRADE_COLUMNS])
-    for row in board["rows"]:
-        grades = row["grades"] if any(row["grades"]) else [""] * len(_GRADE_COLUMNS)
-        writer.writerow([*(row[name] for name in _CSV_COLUMNS), *grades])
+    writer.writerow([*(["category"] if by_category else []), *_CSV_COLUMNS, *_GRADE_COLUMNS])
+    for board in boards:
+        first = [board["category"]] if by_category else []
+        for row in board["rows"]:
+            grades = row["grades"] if any(row["grades"]) else [""] * len(_GRADE_COLUMNS)
+            writer.writerow([*first, *(row[name] for name in _CSV_COLUMNS), *grades])
     return buffer.getvalue()
 
 
@@ -43,7 +48,21 @@ def to_table(board: dict[str, Any]) -> str:
         lines.append("Ratings and ranks of different components cannot be compared.")
     if not board.get("converged", True):
         lines.append("The fit did not converge: these numbers are not final.")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_notes(board)]) + "\n"
+
+
+def _notes(board: dict[str, Any]) -> list[str]:
+    """What was fitted and why, in a line each."""
+    variant = board["config"].get("variant")
+    method = board["method"] + (f" ({variant.replace('_', ' ')})" if variant else "")
+    reason = (board["evidence"] or {}).get("reason")
+    notes = [f"Method: {method}." + (f" {reason}" if reason else "")]
+    side = (board["fit"] or {}).get("side_effect")
+    if side and side["rating"] is None:
+        notes.append(f"What being side A gains cannot be told: {side['problem']}.")
+    elif side and side["se"] is not None:
+        notes.append(f"Being side A gains {side['rating']:+.1f} ± {_Z * side['se']:.1f} points.")
+    return notes
 
 
 def _line(cells: list[str], widths: list[int]) -> str:

@@ -6,16 +6,20 @@ import hashlib
 import json
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 from arena import roster
+from arena.clock import rfc3339
 from arena.errors import InvalidField, NotFound
-from arena.interfaces import Campaign, ModelEntry, RosterStore, Snapshot, SnapshotStore
+from arena.interfaces import Campaign, ModelEntry, Published, RosterStore, Snapshot, SnapshotStore
 
 OVERALL = "overall"
+VARIANTS = ("pooled", "by_voter_habit", "stereotype")
 METHODS = ("auto", "graded", "bt", "davidson", "rao-kupper", "elo")
 _FRESH_SECONDS = 0.25
 
@@ -78,6 +82,7 @@ UNRATED: dict[str, Any] = {
     **dict.fromkeys(("votes", "wins", "losses", "ties"), 0),
     "grades": [0, 0, 0, 0, 0],
     "component": None,
+    "mean_win_rate": None,
 }
 
 
@@ -94,6 +99,7 @@ def board_document(
         rows=[*snapshot.rows, *unrated],
         models=models,
         published=snapshot,
+        **{name: snapshot.details.get(name) for name in ("fit", "evidence")},
     )
 
 
@@ -105,8 +111,13 @@ def document(
     rows: Sequence[dict[str, Any]],
     models: Mapping[str, ModelEntry] = MappingProxyType({}),
     published: Snapshot | None = None,
+    fit: dict[str, Any] | None = None,
+    evidence: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The object of `GET /api/board`; the facts of its publication are null where it had none."""
+    """The object of `GET /api/board`; the facts of its publication are null where it had none.
+
+    `fit` tells how well the model fits the votes, `evidence` why this method was chosen.
+    """
     return {
         "log_position": published and published.log_position,
         "method": method,
@@ -116,6 +127,8 @@ def document(
         "campaign": published and published.campaign,
         "category": published and published.category,
         "voters": published and published.voters,
+        "fit": fit,
+        "evidence": evidence,
         "rows": [{**row, **_about(row["model"], models)} for row in rows],
     }
 
@@ -125,3 +138,32 @@ def _about(model: str, models: Mapping[str, ModelEntry]) -> dict[str, Any]:
     if model in models:
         return models[model].about()
     return {"name": model, "organization": "", "license": "", "link": ""}
+
+
+_NEWEST = 20
+_STEPS = ((timedelta(hours=1), 16), (timedelta(days=2), 13))
+_DAY = 10
+
+
+def superseded(published: Sequence[Published], at: datetime) -> list[int]:
+    """Ids of the snapshots that need not be kept; `published` is in order of publication.
+
+    Of each board are kept: the newest twenty, the last of each minute for an hour, the last of
+    each hour for two days, and the last of each day for ever.
+    """
+    kept: dict[tuple[str, ...], int] = {}
+    newest: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for snapshot in published:
+        board = (snapshot.campaign, snapshot.category, snapshot.method)
+        newest[board].append(snapshot.id)
+        kept[*board, _period(snapshot.published_at, at)] = snapshot.id  # later ones replace it
+    needed = {*kept.values(), *(number for ids in newest.values() for number in ids[-_NEWEST:])}
+    return [snapshot.id for snapshot in published if snapshot.id not in needed]
+
+
+def _period(time: str, at: datetime) -> str:
+    """The minute, hour or day (as RFC 3339 begins) of which one snapshot is kept."""
+    for age, length in _STEPS:
+        if time >= rfc3339(at - age):
+            return time[:length]
+    return time[:_DAY]

@@ -16,8 +16,8 @@ from typing import IO, Any
 
 import click
 
-from arena import __version__, board_text, log, logs, roster, supervisor
-from arena.boards import METHODS, OVERALL, Boards
+from arena import __version__, board_svg, board_text, log, logs, roster, supervisor
+from arena.boards import METHODS, OVERALL, VARIANTS, Boards
 from arena.campaigns import DEFAULT, Campaigns
 from arena.clock import now
 from arena.demo import seed
@@ -39,6 +39,7 @@ from arena.settings import Settings
 from arena.store import SqlStore, open_store
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
+from arena.vote_file import read_votes
 
 USAGE_ERROR = 2
 
@@ -324,35 +325,112 @@ def _campaign_id(_context: click.Context, _option: click.Parameter, value: str) 
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    default="auto",
+    show_default=True,
+    help="auto: the one that the votes support.",
+)
+@click.option(
+    "--variant",
+    type=click.Choice(VARIANTS),
+    help="Of the method graded.",
+)
 @click.option("--interval", type=click.Choice(["sandwich", "bootstrap"]), default="sandwich")
+@click.option("--clustered", is_flag=True, help="Let votes of one voter depend on each other.")
+@click.option(
+    "--weights", type=click.Choice(["inverse_propensity"]), help="By how rarely a pair was drawn."
+)
+@click.option("--ranks", type=click.Choice(["pairwise", "simultaneous"]), default="pairwise")
 @click.option("--anchor", callback=_anchor, metavar="NAME=1000", help="Fix a model's rating.")
+@click.option(
+    "--by", type=click.Choice(["category", "language", "turns"]), help="One board for each."
+)
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg", help="Draw it too.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table")
-def rate(file: Path, method: str, interval: str, anchor: Any, form: str) -> None:
-    """Ratings of any vote FILE (CSV or JSONL with model_a, model_b and grade or winner)."""
+def rate(
+    *, file: Path, by: str | None, plot: Path | None, form: str, method: str, **options: Any
+) -> None:
+    """Ratings of any vote FILE (CSV, JSONL or Parquet with model_a, model_b, grade or winner)."""
     from arena import leaderboard  # noqa: PLC0415  it loads numpy and scipy
 
     with _file_progress(file, "reading") as progress:
-        board = leaderboard.rate_file(
-            file, method=method, interval=interval, anchor=anchor, progress=progress
-        )
-    document = leaderboard.board_json(board, file=str(file))
-    if form == "json":
-        click.echo(json.dumps(document, ensure_ascii=False))
+        boards = leaderboard.rate_file(file, method, by=by, progress=progress, **options)
+    documents = {
+        key: leaderboard.board_json(board, file=str(file), category=key)
+        for key, board in boards.items()
+    }
+    if plot is not None:
+        for key, document in documents.items():
+            named = plot.with_stem(f"{plot.stem}-{key}") if by else plot
+            log.export_file([board_svg.to_svg(document).encode()], named)
+    if form == "csv":
+        click.echo(board_text.to_csv(documents.values(), by_category=by is not None), nl=False)
+    elif form == "json":
+        shown = {"file": str(file), "boards": [*documents.values()]} if by else documents[OVERALL]
+        click.echo(json.dumps(shown, ensure_ascii=False))
     else:
-        show = board_text.to_csv if form == "csv" else board_text.to_table
-        click.echo(show(document), nl=False)
+        tables = {key: board_text.to_table(document) for key, document in documents.items()}
+        titled = [f"{key}\n\n{table}" if by else table for key, table in tables.items()]
+        click.echo("\n".join(titled), nl=False)
 
 
 @main.command()
 @click.option("--campaign", default=DEFAULT.id, show_default=True)
 @click.option("--category", default=OVERALL, show_default=True)
-def board(campaign: str, category: str) -> None:
+@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True)
+def board(campaign: str, category: str, method: str) -> None:
     """The current board in the terminal."""
     with _opened(_settings()) as store:
         found = Campaigns(store.campaigns).get(campaign)
-        published = Boards(store.snapshots, store.roster).get(found, category)
+        published = Boards(store.snapshots, store.roster).get(found, category, method)
     click.echo(board_text.to_table(published.document), nl=False)
+
+
+@main.command("method")
+@click.argument("name", type=click.Choice(METHODS))
+@click.option("--campaign", default=DEFAULT.id, show_default=True)
+@click.option("--variant", type=click.Choice(VARIANTS), help="Of the method graded.")
+@click.option("--reason", required=True, help="Why; it is published.")
+def pin_method(name: str, campaign: str, variant: str | None, reason: str) -> None:
+    """Rate a campaign by method NAME from now on; auto asks its votes, now and as they double.
+
+    The change is a public record in the log: no board changes its method silently.
+    """
+    from arena import leaderboard  # noqa: PLC0415  it loads numpy and scipy
+
+    pinned = None if name == "auto" else leaderboard.Method(name, variant)
+    with _opened(_settings()) as store:
+        found = Campaigns(store.campaigns).get(campaign)
+        record = leaderboard.method_record(found.id, reason, pinned)
+        store.votes.append([(record, None)])
+    click.echo(f"The log has it: '{found.id}' is rated by '{name}'. The worker follows.")
+
+
+@main.command("agreement")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--with",
+    "judges",
+    type=click.Path(path_type=Path),
+    help="Votes of judges on the same questions, in another file.",
+)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+def show_agreement(file: Path, judges: Path | None, form: str) -> None:
+    """How far the voters of FILE agree, and judges with people."""
+    from arena import agreement  # noqa: PLC0415  it loads numpy and scipy
+
+    with _file_progress(file, "reading") as progress:
+        found = list(agreement.judgements(read_votes(file, progress)))
+    if judges is not None:
+        with _file_progress(judges, "reading") as progress:
+            found += agreement.judgements(read_votes(judges, progress), judges=True)
+    report = agreement.report(found)
+    if form == "json":
+        click.echo(json.dumps(report.to_json(), ensure_ascii=False))
+    else:
+        click.echo(report.to_text(), nl=False)
 
 
 # --- the log ------------------------------------------------------------------------------------

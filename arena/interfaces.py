@@ -158,11 +158,20 @@ class Counted:
     winner: str | None
     target: str | None
     voter: str | None
+    propensity: float | None
+    language: str | None
+    category_tag: str | None
+    turns: int | None
+    data: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One published board; `voters` is the number of people behind its votes."""
+    """One published board; `voters` is the number of people behind its votes.
+
+    `official` boards are of the campaign's own method, the others of one that a reader may choose.
+    `details` says how well the model fits, and why the method was chosen.
+    """
 
     campaign: str
     category: str
@@ -173,6 +182,8 @@ class Snapshot:
     config_hash: str
     rows: list[dict[str, Any]]
     voters: int
+    official: bool = True
+    details: dict[str, Any] = field(default_factory=dict)
 
     def announcement(self) -> dict[str, Any]:
         """What a publication tells: which board, and up to which record."""
@@ -261,8 +272,13 @@ class BattleStore(Protocol):
         runner: str,
     ) -> bool: ...
 
-    def add_turn(self, turn: Turn) -> bool:
-        """Begin a follow-up: `ready → running` with turn `number` as the next one."""
+    def add_turn(
+        self, turn: Turn, language: str | None = None, category_tag: str | None = None
+    ) -> bool:
+        """Begin a follow-up: `ready → running` with turn `number` as the next one.
+
+        Language and tag are those of all prompts so far.
+        """
         ...
 
     def skip(self, battle_id: str) -> bool:
@@ -297,8 +313,13 @@ class VoteLog(Protocol):
         ...
 
     def vote_of(self, battle_id: str) -> StoredVote | None: ...
-    def append(self, rows: Iterable[tuple[Record, Content | None]]) -> int:
-        """Append all of these records or none; returns how many of them are votes."""
+    def append(
+        self, rows: Iterable[tuple[Record, Content | None]], lease: Lease | None = None
+    ) -> int:
+        """Append all of these records or none; returns how many of them are votes.
+
+        With a lease, raises `LeaseLost` when somebody else holds it by now.
+        """
         ...
 
     def import_file(
@@ -329,7 +350,22 @@ class VoteLog(Protocol):
         """Records with after < seq ≤ until, joined with what is said of them up to `until`."""
         ...
 
+    def events(self, campaigns: Sequence[str]) -> list[LogRow]:
+        """The sealed `method` records of these campaigns, oldest first."""
+        ...
+
     def outcomes(self, campaigns: Sequence[str]) -> Iterator[Outcome]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """That a board was published, without what it says."""
+
+    id: int
+    campaign: str
+    category: str
+    method: str
+    published_at: str
 
 
 class SnapshotStore(Protocol):
@@ -337,9 +373,22 @@ class SnapshotStore(Protocol):
         """Store a snapshot; raises `LeaseLost`."""
         ...
 
-    def latest(
-        self, campaign: str, category: str, method: str | None = None
-    ) -> Snapshot | None: ...
+    def latest(self, campaign: str, category: str, method: str | None = None) -> Snapshot | None:
+        """The newest board of this method; without one, the newest official board."""
+        ...
+
+    def published(self) -> list[Published]:
+        """Every snapshot that is kept, oldest first."""
+        ...
+
+    def drop(self, lease: Lease, ids: Sequence[int]) -> None:
+        """Forget snapshots; raises `LeaseLost`."""
+        ...
+
+    def categories(self, campaign: str) -> list[str]:
+        """The categories that have a board."""
+        ...
+
     def history(self, campaigns: Sequence[str], limit: int) -> list[dict[str, Any]]: ...
 
 

@@ -1,149 +1,145 @@
-"""Boards from votes: the only caller of `ratings`.
+"""Boards from votes: the only caller of the rating engine.
 
-A board is a pure function of the votes and the method's configuration: neither the order of the
-votes nor a warm start changes it.
+A board is a pure function of the votes and the method's configuration: neither a warm start nor,
+but for Elo, the order of the votes changes it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from array import array
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import rfc8785
 
-from arena.boards import METHODS, document
+from arena import categories
+from arena.boards import METHODS, OVERALL, VARIANTS, document
+from arena.clock import now
 from arena.errors import InvalidField
-from arena.vote_file import Progress, read_votes
-from ratings import scale
-from ratings.bradley_terry import TOLERANCE, Fit, fit
-from ratings.comparisons import FloatArray, Outcome, PairCounts
-from ratings.intervals import Intervals, sandwich
-from ratings.ranking import Ranks, rank
+from arena.records import Record
+from arena.tally import Tally
+from arena.vote_file import Progress, read_ballots
+from ratings import bradley_terry, diagnostics, graded, scale
+from ratings.choice import MIN_VOTES, Choice, choose
+from ratings.comparisons import BoolArray, Outcome, PairCounts
+from ratings.connectivity import connectivity
+from ratings.elo import Elo, K
+from ratings.errors import BadParameter
+from ratings.fitting import TOLERANCE, Fit, Start
+from ratings.intervals import Ballots, Intervals, bootstrap, sandwich
+from ratings.ranking import rank
 
 LEVEL = 0.95
-
+METHOD_NAMES = METHODS[1:]
 INTERVALS = ("sandwich", "bootstrap")
-_AVAILABLE = {"method": ("auto", "bt"), "interval": ("sandwich",)}
+WEIGHTS = ("inverse_propensity",)
+RANKS = ("pairwise", "simultaneous")
 
-_OUTCOMES = {
-    (2, "model_a"): Outcome.a_much_better,
-    (1, "model_a"): Outcome.a_better,
-    (0, "tie"): Outcome.tie,
-    (0, "both_bad"): Outcome.tie,
-    (-1, "model_b"): Outcome.b_better,
-    (-2, "model_b"): Outcome.b_much_better,
-    (None, "model_a"): Outcome.a_won,
-    (None, "tie"): Outcome.tied,
-    (None, "both_bad"): Outcome.tied,
-    (None, "model_b"): Outcome.b_won,
+_FITS = {
+    "bt": bradley_terry.fit,
+    "davidson": bradley_terry.davidson,
+    "rao-kupper": bradley_terry.rao_kupper,
 }
+_SCORES = np.zeros(len(Outcome))
+"""What side A scored, by outcome."""
+_SCORES[[Outcome.a_much_better, Outcome.a_better, Outcome.a_won]] = 1.0
+_SCORES[[Outcome.tie, Outcome.tied]] = 0.5
+_BOOTSTRAP_ROUNDS = 1000
+_SEED = 20260101
+"""Randomness of bootstrap and simultaneous ranks: fixed, so that anyone gets the same board."""
 
-_BUFFERED_VOTES = 2**16
 
-Vote = tuple[str, str, int | None, str]
-"""`model_a`, `model_b`, grade (None where only the winner is known), winner."""
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How votes become ratings; `config` pins every number.
 
+    `variant` is one of `VARIANTS` for `graded` and None otherwise. `clustered` lets the votes of
+    one voter depend on each other in the sandwich. `anchor` is a model and the rating it has.
 
-def check_method(name: str) -> Literal["bt"]:
-    """The method that `name` stands for; `auto` chooses.
-
-    Raises `InvalidField` for one that is unknown or not available yet.
+    Raises `InvalidField` for a name, a variant or an option that is unknown, and for options that
+    do not go together.
     """
-    _check("method", name, METHODS)
-    return "bt"
+
+    name: str = "bt"
+    variant: str | None = None
+    interval: str = "sandwich"
+    clustered: bool = False
+    weights: str | None = None
+    ranks: str = "pairwise"
+    anchor: tuple[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("method", self.name, METHOD_NAMES)
+        _one_of("interval", self.interval, INTERVALS)
+        _one_of("ranks", self.ranks, RANKS)
+        if self.weights is not None:
+            _one_of("weights", self.weights, WEIGHTS)
+        if self.name == "graded":
+            _one_of("variant", self.variant or "pooled", VARIANTS)
+            object.__setattr__(self, "variant", self.variant or "pooled")
+        elif self.variant is not None:
+            raise InvalidField(f"The method '{self.name}' has no variants.", field="variant")
+        if self.anchor is not None and not math.isfinite(self.anchor[1]):
+            raise InvalidField("The anchor's rating must be a finite number.", field="anchor")
+        resampled = self.interval == "bootstrap"
+        if resampled and (self.clustered or self.weights):
+            raise InvalidField(
+                "The bootstrap knows neither voters nor weights; use interval=sandwich.",
+                field="interval",
+            )
+
+    def config(self) -> dict[str, Any]:
+        """Everything that a board depends on besides the votes."""
+        shared = {
+            "method": self.name,
+            "scale": {"base": scale.BASE, "width": scale.WIDTH, "mean": scale.MEAN},
+            "anchor": self.anchor and {"model": self.anchor[0], "rating": float(self.anchor[1])},
+        }
+        if self.name == "elo":
+            return shared | {"k": K, "interval": None}
+        return shared | {
+            "variant": self.variant,
+            "ties": "half_win" if self.name == "bt" else "modelled",
+            "interval": self.interval,
+            "rounds": _BOOTSTRAP_ROUNDS if self.interval == "bootstrap" else None,
+            "clustered": "voter" if self.clustered else None,
+            "weights": self.weights,
+            "ranks": self.ranks,
+            "level": LEVEL,
+            "min_votes": 1,
+            "unbounded": "one virtual tie, open interval",
+            "tolerance": TOLERANCE,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Method:
+        anchor = data.get("anchor")
+        known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        return cls(**{**known, "anchor": anchor and (anchor[0], float(anchor[1]))})
 
 
-def check_interval(name: str) -> Literal["sandwich"]:
-    """Raises `InvalidField` for an interval that is unknown or not available yet."""
-    _check("interval", name, INTERVALS)
-    return "sandwich"
-
-
-def _check(field: str, name: str, known: tuple[str, ...]) -> None:
-    available = _AVAILABLE[field]
-    if name not in available:
-        problem = "is not available yet" if name in known else "is unknown"
+def _one_of(field: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
         raise InvalidField(
-            f"The {field} '{name}' {problem}; available: {', '.join(available)}.", field=field
+            f"The {field} '{name}' is unknown; it is one of {', '.join(known)}.", field=field
         )
 
 
-# --- counting -----------------------------------------------------------------------------------
+def config_hash(config: Mapping[str, Any]) -> str:
+    """SHA-256 of the configuration's RFC 8785 JSON, hex."""
+    return hashlib.sha256(rfc8785.dumps(dict(config))).hexdigest()
 
 
-class Tally:
-    """The votes of one board, counted by pair of models and outcome as they come.
-
-    `add` is buffered, O(1) amortised; `remove` is O(1) once the buffer is empty.
-    """
-
-    def __init__(self) -> None:
-        self._ids: dict[str, int] = {}
-        self._counts = PairCounts(0)
-        self._buffer = (array("q"), array("q"), array("q"))
-
-    @property
-    def votes(self) -> int:
-        return self._counts.votes + len(self._buffer[0])
-
-    def add(self, model_a: str, model_b: str, grade: int | None, winner: str) -> None:
-        """Count a vote. `winner` is `model_a`, `model_b`, `tie` or `both_bad`.
-
-        Raises `ValueError` when grade and winner contradict each other, or the models are one.
-        """
-        self.add_many([(model_a, model_b, grade, winner)])
-
-    def add_many(self, votes: Iterable[Vote]) -> None:
-        """Count votes; as `add`. Those before a bad one stay counted."""
-        ids, (side_a, side_b, outcomes) = self._ids, self._buffer
-        for model_a, model_b, grade, winner in votes:
-            outcome = _outcome(model_a, model_b, grade, winner)
-            side_a.append(ids.setdefault(model_a, len(ids)))
-            side_b.append(ids.setdefault(model_b, len(ids)))
-            outcomes.append(outcome)
-            if len(outcomes) >= _BUFFERED_VOTES:
-                self._flush()
-
-    def remove(self, model_a: str, model_b: str, grade: int | None, winner: str) -> None:
-        """Take a vote out again; as `add`. Raises `ValueError` when it was never counted."""
-        outcome = _outcome(model_a, model_b, grade, winner)
-        self._flush()
-        unknown = {model_a, model_b} - self._ids.keys()
-        if unknown:
-            raise ValueError(f"there is no vote of {', '.join(sorted(unknown))} to remove")
-        self._counts.remove([self._ids[model_a]], [self._ids[model_b]], [outcome])
-
-    def counted(self) -> tuple[list[str], PairCounts]:
-        """The models that have votes, sorted by name, and their counts in that order."""
-        self._flush()
-        seen = self._counts.counts.sum(axis=(1, 2)) + self._counts.counts.sum(axis=(0, 2))
-        models = sorted(model for model, index in self._ids.items() if seen[index])
-        return models, self._counts.selected([self._ids[model] for model in models])
-
-    def _flush(self) -> None:
-        if self._counts.n_models < len(self._ids):
-            self._counts = self._counts.resized(len(self._ids))
-        self._counts.add(*(np.array(column, dtype=np.int64) for column in self._buffer))
-        for column in self._buffer:
-            del column[:]
-
-
-def _outcome(model_a: str, model_b: str, grade: int | None, winner: str) -> Outcome:
-    outcome = _OUTCOMES.get((grade, winner))
-    if outcome is None:
-        raise ValueError(f"grade {grade!r} and winner {winner!r} do not make a vote")
-    if model_a == model_b:
-        raise ValueError(f"model {model_a!r} is compared with itself")
-    return outcome
-
-
-# --- rating -------------------------------------------------------------------------------------
+# --- boards -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +147,14 @@ class Row:
     """One model of a board. Ratings are on the Elo scale, a bound may be infinite.
 
     Ranks hold inside the row's `component` (from 1, the largest): models of different components
-    share no scale.
-    `grades` counts the graded votes as the model sees them, from won much to lost much.
+    share no scale. `grades` counts the graded votes as the model sees them, from won much to lost
+    much. `mean_win_rate` is HELM's: the mean, over the opponents met, of the share won (ties half).
     """
 
     model: str
     rank: int
-    rank_lower: int
-    rank_upper: int
+    rank_lower: int | None
+    rank_upper: int | None
     rating: float
     rating_lower: float
     rating_upper: float
@@ -168,25 +164,39 @@ class Row:
     ties: int
     grades: tuple[int, int, int, int, int]
     component: int
+    mean_win_rate: float
 
     def to_json(self) -> dict[str, Any]:
         """The row as the contract has it: infinite bounds are null."""
         row = {name: getattr(self, name) for name in _ROW_FIELDS}
         for bound in ("rating_lower", "rating_upper"):
-            if math.isinf(row[bound]):
+            if not math.isfinite(row[bound]):
                 row[bound] = None
         row["grades"] = list(self.grades)
         return row
 
 
-_ROW_FIELDS = tuple(field.name for field in fields(Row))
+_ROW_FIELDS = tuple(f.name for f in fields(Row))
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """Where an earlier fit of a board ended, by model, for a warm start of the next."""
+
+    theta: Mapping[str, float]
+    start: Start
+
+    def known(self, names: list[str]) -> Start:
+        theta = np.array([self.theta.get(name, math.nan) for name in names], dtype=np.float64)
+        return replace(self.start, theta=theta)
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
     """Rated models, best first, with the configuration that pins every number.
 
-    `start` holds strengths in nats for a warm start of the next fit.
+    `fit` tells how well the model fits: see `_fit_figures`. `evidence` is why this method was
+    chosen, where it was.
     """
 
     method: str
@@ -194,99 +204,246 @@ class Board:
     rows: tuple[Row, ...]
     converged: bool
     components: int
-    start: Mapping[str, float]
+    fit: dict[str, Any] | None
+    evidence: dict[str, Any] | None
+    warm: Warm | None = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Votes:
+    """The votes of one board, with models by their place in `names`."""
+
+    tally: Tally
+    category: str
+    names: list[str]
+    counts: PairCounts
+
+    @classmethod
+    def of(cls, tally: Tally, category: str = OVERALL) -> _Votes:
+        return cls(tally, category, *tally.counted(category))
+
+    def ballots(self) -> Ballots:
+        return self.tally.ballots(self.names, self.category)
+
+    def habits(self) -> Ballots | None:
+        """The ballots in groups by how often voters use the outer grades.
+
+        None where that cannot be known: no vote has a grade, or none has a voter.
+        """
+        ballots = self.ballots()
+        if not self.counts.graded.any() or (ballots.voter < 0).all():
+            return None
+        group = graded.strata_by_habit(ballots.voter, ballots.outcome)
+        return replace(ballots, group=np.unique(group, return_inverse=True)[1])
+
+    def by_habit(self) -> list[PairCounts] | None:
+        """Counts of each group of `habits`."""
+        ballots = self.habits()
+        if ballots is None or ballots.group is None:
+            return None
+        return [
+            _count(ballots, len(self.names), ballots.group == number)
+            for number in range(int(ballots.group.max()) + 1)
+        ]
+
+    def weighted(self) -> PairCounts:
+        """Counts in which every vote weighs 1/propensity, 1 on the average."""
+        propensity = self.tally.propensities(self.category)
+        unknown = int(np.isnan(propensity).sum())
+        if unknown:
+            raise InvalidField(
+                f"{unknown} votes have no propensity, so they cannot be weighted by it.",
+                field="weights",
+            )
+        ballots, weight = self.ballots(), 1 / propensity
+        counts = PairCounts(len(self.names), weighted=True)
+        counts.add(ballots.model_a, ballots.model_b, ballots.outcome, weight / weight.mean())
+        return counts
+
+
+def _count(ballots: Ballots, n_models: int, chosen: BoolArray) -> PairCounts:
+    counts = PairCounts(n_models)
+    counts.add(ballots.model_a[chosen], ballots.model_b[chosen], ballots.outcome[chosen])
+    return counts
+
+
+def supported(tally: Tally) -> Choice:
+    """Which model the votes support (`ratings.choice`)."""
+    votes = _Votes.of(tally)
+    return choose(votes.counts, votes.by_habit())
+
+
+def decision_is_due(tally: Tally, decided_at: int) -> bool:
+    """Whether the votes should be asked (again) which model they support.
+
+    First when there are enough graded ones, then whenever their number has doubled: a function of
+    the log alone. `decided_at` is the number of graded votes at the last decision.
+    """
+    return tally.graded() >= max(MIN_VOTES, 2 * decided_at)
+
+
+def decision(campaign: str, tally: Tally) -> Record:
+    """The record that pins the method which the votes support."""
+    choice = supported(tally)
+    return method_record(
+        campaign,
+        choice.reason,
+        Method(choice.method, choice.variant),
+        votes=tally.graded(),
+        evidence=choice.to_json(),
+    )
+
+
+def method_record(
+    campaign: str,
+    reason: str,
+    method: Method | None,
+    *,
+    votes: int = 0,
+    evidence: dict[str, Any] | None = None,
+) -> Record:
+    """The public record of how a campaign's votes are rated from here on.
+
+    Without evidence an operator pins the method for good; without a method the operator asks for
+    a decision by the votes, now and whenever their number has doubled.
+    """
+    return Record(
+        id=secrets.token_hex(16),
+        type="method",
+        campaign=campaign,
+        timestamp=now(),
+        reason=reason,
+        data={
+            "method": None if method is None else method.to_json(),
+            "automatic": method is None or evidence is not None,
+            "votes": votes,
+            "evidence": evidence,
+        },
+    )
 
 
 def compute(
     tally: Tally,
+    method: Method,
     *,
-    method: str = "auto",
-    interval: str = "sandwich",
-    anchor: tuple[str, float] | None = None,
-    start: Mapping[str, float] | None = None,
+    category: str = OVERALL,
+    warm: Warm | None = None,
+    evidence: dict[str, Any] | None = None,
 ) -> Board:
-    """Rate all models of a tally.
+    """Rate all models of a tally, or of one of its categories.
 
-    `anchor` is a model and the rating it is fixed at; without one each component has mean 1000.
-    `start` is the `start` of an earlier board: it saves steps and changes nothing beyond 1e-9 nats.
+    `warm` is the `warm` of an earlier board: it saves steps and changes nothing beyond 1e-9 nats.
 
-    Raises `InvalidField` for a method or an interval that is not available, and for an anchor
-    that has no votes here.
+    Raises `InvalidField` for an anchor that has no votes here, and for intervals or weights that
+    these votes cannot have.
     """
-    config = _config(check_method(method), check_interval(interval), anchor)
-    names, counts = tally.counted()
-    wins, ties = counts.wins(), counts.ties()
-    fitted = fit(wins + ties / 2, _known(names, start))
-    intervals = sandwich(fitted, wins, ties, LEVEL)
-    rated = _rows(
-        names,
-        counts,
-        fitted=fitted,
-        intervals=intervals,
-        ranks=rank(fitted, intervals, wins),
-        zero=scale.zero_points(fitted.theta, fitted.connectivity, _anchor(names, anchor)),
+    votes = _Votes.of(tally, category)
+    if method.name == "elo":
+        return _elo_board(votes, method, evidence)
+    anchor = _anchor(votes.names, method.anchor)
+    fitted = _fitted(votes, method, None if warm is None else warm.known(votes.names))
+    intervals = _intervals(votes, method, fitted)
+    simultaneous = np.random.default_rng(_SEED) if method.ranks == "simultaneous" else None
+    ranks = rank(fitted, intervals, simultaneous)
+    zero = scale.zero_points(fitted.theta, fitted.connectivity, anchor)
+    rows = _rows(
+        votes,
+        rank=ranks.rank,
+        rank_lower=ranks.lower,
+        rank_upper=ranks.upper,
+        rating=scale.to_rating(fitted.theta, zero),
+        rating_lower=scale.to_rating(intervals.lower, zero),
+        rating_upper=scale.to_rating(intervals.upper, zero),
+        component=fitted.connectivity.component + 1,
     )
     return Board(
-        method=config["method"],
-        config=config,
-        rows=tuple(sorted(rated, key=_best_first)),
+        method=method.name,
+        config=method.config(),
+        rows=rows,
         converged=fitted.converged,
         components=fitted.connectivity.n_components,
-        start=dict(zip(names, fitted.theta.tolist(), strict=True)),
+        fit=_fit_figures(votes, method, fitted),
+        evidence=evidence,
+        warm=Warm(dict(zip(votes.names, fitted.theta.tolist(), strict=True)), fitted.start()),
     )
 
 
-def default_config() -> dict[str, Any]:
-    """The configuration of a board that nobody asked to be different."""
-    return _config("bt", "sandwich", None)
+def _fitted(votes: _Votes, method: Method, start: Start | None, *, side: bool = False) -> Fit:
+    counts = votes.counts if method.weights is None else votes.weighted()
+    if method.name != "graded":
+        return _FITS[method.name](counts, side=side, start=start)
+    if method.variant == "stereotype":
+        return graded.stereotype(counts, side=side, start=start)
+    groups = votes.by_habit() if method.variant == "by_voter_habit" else None
+    return graded.fit(groups or counts, side=side, start=start)
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
-    """SHA-256 of the configuration's RFC 8785 JSON, hex."""
-    return hashlib.sha256(rfc8785.dumps(dict(config))).hexdigest()
+def _intervals(votes: _Votes, method: Method, fitted: Fit) -> Intervals:
+    if method.interval == "bootstrap":
+        rng = np.random.default_rng(_SEED)
+        return bootstrap(fitted, rng, rounds=_BOOTSTRAP_ROUNDS, level=LEVEL)
+    if not method.clustered:
+        return sandwich(fitted, LEVEL)
+    grouped = votes.habits() if method.variant == "by_voter_habit" else None
+    try:
+        return sandwich(fitted, LEVEL, grouped or votes.ballots())
+    except BadParameter as error:
+        raise InvalidField(f"{str(error).capitalize()}.", field="clustered") from error
 
 
-def rate_file(
-    path: Path,
-    *,
-    method: str = "auto",
-    interval: str = "sandwich",
-    anchor: tuple[str, float] | None = None,
-    progress: Progress | None = None,
-) -> Board:
-    """Rate the models of a vote file; votes with an `excluded_reason` do not count.
-
-    Raises `BadFile` for the file and `InvalidField` for the options, these before reading.
-    """
-    check_method(method)
-    check_interval(interval)
-    tally = Tally()
-    tally.add_many(
-        (vote.model_a, vote.model_b, vote.grade, vote.winner)
-        for vote in read_votes(path, progress)
-        if vote.excluded_reason is None
+def _elo_board(votes: _Votes, method: Method, evidence: dict[str, Any] | None) -> Board:
+    """Online Elo in log order. It has no honest interval, so no bounds and no range of ranks."""
+    names, counts, ballots = votes.names, votes.counts, votes.ballots()
+    elo = Elo(len(names))
+    elo.update(ballots.model_a, ballots.model_b, _SCORES[ballots.outcome])
+    rating = elo.result().ratings
+    anchor = _anchor(names, method.anchor)
+    if anchor is not None:
+        rating += anchor.rating - rating[anchor.model]
+    component = connectivity(counts.wins() + counts.ties()).component
+    better = (rating[:, None] > rating) & (component[:, None] == component)
+    unknown = np.full(len(names), None)
+    rows = _rows(
+        votes,
+        rank=1 + better.sum(axis=0),
+        rank_lower=unknown,
+        rank_upper=unknown,
+        rating=rating,
+        rating_lower=np.full(len(names), -np.inf),
+        rating_upper=np.full(len(names), np.inf),
+        component=component + 1,
     )
-    return compute(tally, method=method, interval=interval, anchor=anchor)
+    return Board(
+        method=method.name,
+        config=method.config(),
+        rows=rows,
+        converged=True,
+        components=int(component.max(initial=-1)) + 1,
+        fit=None,
+        evidence=evidence,
+        warm=None,
+    )
 
 
-def _config(method: str, interval: str, anchor: tuple[str, float] | None) -> dict[str, Any]:
+def _fit_figures(votes: _Votes, method: Method, fitted: Fit) -> dict[str, Any]:
+    """Local parameters of the model in nats, and what being shown first gains, in rating points."""
+    parameters = [
+        dict(zip(fitted.likelihood.parameters, column, strict=True))
+        for column in fitted.local.T.tolist()
+    ]
+    sided = _fitted(votes, method, fitted.start(), side=True)
+    side: dict[str, Any] = {"rating": None, "se": None, "problem": sided.side_problem}
+    if sided.side is not None:
+        se = sandwich(sided, LEVEL).side_se
+        side |= {
+            "rating": scale.PER_NAT * sided.side,
+            "se": None if se is None else scale.PER_NAT * se,
+        }
     return {
-        "method": method,
-        "ties": "half_win",
-        "interval": interval,
-        "level": LEVEL,
-        "scale": {"base": scale.BASE, "width": scale.WIDTH, "mean": scale.MEAN},
-        "anchor": None if anchor is None else {"model": anchor[0], "rating": float(anchor[1])},
-        "min_votes": 1,
-        "unbounded": "one virtual tie, open interval",
-        "tolerance": TOLERANCE,
+        "log_likelihood": fitted.log_likelihood(),
+        "parameters": parameters,
+        "side_effect": side,
     }
-
-
-def _known(names: list[str], start: Mapping[str, float] | None) -> FloatArray | None:
-    if start is None:
-        return None
-    return np.array([start.get(name, math.nan) for name in names], dtype=np.float64)
 
 
 def _anchor(names: list[str], anchor: tuple[str, float] | None) -> scale.Anchor | None:
@@ -295,48 +452,28 @@ def _anchor(names: list[str], anchor: tuple[str, float] | None) -> scale.Anchor 
     model, rating = anchor
     if model not in names:
         raise InvalidField(f"The anchor '{model}' has no votes here.", field="anchor")
-    if not math.isfinite(rating):
-        raise InvalidField(f"The anchor's rating must be a number, not {rating}.", field="anchor")
     return scale.Anchor(names.index(model), rating)
 
 
-def _rows(
-    names: list[str],
-    counts: PairCounts,
-    *,
-    fitted: Fit,
-    intervals: Intervals,
-    ranks: Ranks,
-    zero: FloatArray,
-) -> list[Row]:
-    wins, ties = counts.wins(), counts.ties().sum(axis=1)
-    won, lost = wins.sum(axis=1), wins.sum(axis=0)
-    columns = {
-        "rank": ranks.rank,
-        "rank_lower": ranks.lower,
-        "rank_upper": ranks.upper,
-        "rating": scale.to_rating(fitted.theta, zero),
-        "rating_lower": scale.to_rating(intervals.lower, zero),
-        "rating_upper": scale.to_rating(intervals.upper, zero),
-        "votes": (won + lost + ties).astype(np.int64),
-        "wins": won.astype(np.int64),
-        "losses": lost.astype(np.int64),
-        "ties": ties.astype(np.int64),
-        "component": fitted.connectivity.component + 1,
+def _rows(votes: _Votes, **columns: npt.NDArray[Any]) -> tuple[Row, ...]:
+    counts = votes.counts
+    wins, ties = counts.wins(), counts.ties()
+    columns |= {
+        "votes": (wins + wins.T + ties).sum(axis=1).astype(np.int64),
+        "wins": wins.sum(axis=1).astype(np.int64),
+        "losses": wins.sum(axis=0).astype(np.int64),
+        "ties": ties.sum(axis=1).astype(np.int64),
+        "mean_win_rate": diagnostics.mean_win_rate(counts).rate,
     }
-    cells = zip(*(column.tolist() for column in columns.values()), strict=True)
-    grades = counts.grades().tolist()
-    return [
+    cells = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
+    rated = [
         Row(name, grades=tuple(seen), **dict(zip(columns, row, strict=True)))
-        for name, seen, row in zip(names, grades, cells, strict=True)
+        for name, seen, row in zip(votes.names, counts.grades().tolist(), cells, strict=True)
     ]
+    return tuple(sorted(rated, key=lambda row: (-row.rating, row.model)))
 
 
-def _best_first(row: Row) -> tuple[float, str]:
-    return -row.rating, row.model
-
-
-def board_json(board: Board, *, file: str) -> dict[str, Any]:
+def board_json(board: Board, *, file: str, category: str = OVERALL) -> dict[str, Any]:
     """The object of `GET /api/board` for a board that was not published, and where it is from."""
     return {
         **document(
@@ -344,8 +481,77 @@ def board_json(board: Board, *, file: str) -> dict[str, Any]:
             config=board.config,
             config_hash=config_hash(board.config),
             rows=[row.to_json() for row in board.rows],
+            fit=board.fit,
+            evidence=board.evidence,
         ),
+        "category": None if category == OVERALL else category,
         "file": file,
         "converged": board.converged,
         "components": board.components,
     }
+
+
+def rate_file(
+    path: Path,
+    name: str = "auto",
+    *,
+    variant: str | None = None,
+    by: str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, Board]:
+    """Rate the models of a vote file; votes with an `excluded_reason` do not count.
+
+    Without `by` there is one board, `OVERALL`; with `category`, `language` or `turns` one for each
+    of its values that votes have. `name` is a method, or `auto`: then the votes decide, once for
+    all boards. `options` are those of `Method`.
+
+    Raises `InvalidField` for options, these before reading where they can be wrong without votes,
+    and `BadFile` for the file.
+    """
+    automatic = name == "auto"
+    if automatic:
+        name = "bt" if variant is None else "graded"
+    method = Method(name, variant, **options)
+    tally = read_tally(path, by, progress)
+    evidence = None
+    if automatic and variant is None:
+        choice = supported(tally)
+        method = Method(choice.method, choice.variant, **options)
+        evidence = choice.to_json()
+    keys = [key for key in tally.categories() if by is None or key != OVERALL] or [OVERALL]
+    return {key: compute(tally, method, category=key, evidence=evidence) for key in keys}
+
+
+def read_tally(path: Path, by: str | None, progress: Progress | None) -> Tally:
+    """The votes of a file, with their categories of the kind `by`."""
+    tally, row = Tally(), 0
+    sliced = None if by is None else _BY[by]
+    columns = ["voter", "propensity", *([sliced] if sliced else [])]
+    for batch in read_ballots(path, progress, columns):
+        seq = range(row, row := row + len(batch))
+        keys = sliced and [_file_categories(sliced, value) for value in batch.columns[sliced]]
+        tally.add_columns(
+            seq=seq,
+            model_a=batch.model_a,
+            model_b=batch.model_b,
+            grade=batch.grade,
+            winner=batch.winner,
+            voter=batch.columns["voter"],
+            propensity=batch.columns["propensity"],
+            categories=keys or None,
+        )
+    return tally
+
+
+_BY = {"category": "category_tag", "language": "language", "turns": "turns"}
+
+
+def _file_categories(by: str, value: Any) -> tuple[str, ...]:
+    """A file's own words are its categories; a `category_tag` may hold several."""
+    if value is None:
+        return ()
+    if by == "turns":
+        return categories.of_vote(language=None, category_tag=None, turns=value)
+    tags = value.split(",") if by == "category_tag" else [value]
+    return tuple(tag.strip() for tag in tags if tag.strip())

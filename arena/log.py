@@ -98,7 +98,7 @@ def encode(records: Iterable[dict[str, Any]], form: Format) -> Iterator[bytes]:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, list | bool):
+    if isinstance(value, list | dict | bool):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return "" if value is None else value
 

@@ -44,7 +44,9 @@ class Record:
     """The immutable fields of one record: exactly what its leaf covers.
 
     `type` is `vote`, `flag`, `exclusion`, `correction` or `erasure`; the last four name their
-    `target` record and a `reason`. Times are RFC 3339 UTC strings, durations seconds.
+    `target` record and a `reason`. A `method` record says from where on a campaign's board is
+    rated by another method (`data`) and for what `reason`. Times are RFC 3339 UTC strings,
+    durations seconds.
     """
 
     id: str
@@ -77,11 +79,14 @@ class Record:
     target: str | None = None
     reason: str | None = None
     content_digest: str | None = None
+    data: dict[str, Any] | None = None
 
     def leaf(self) -> str:
-        """The record's leaf hash, hex."""
+        """The record's leaf hash, hex. `data` is part of it where there is any."""
         body = {name: getattr(self, name) for name in LEAF_FIELDS}
         body["reasons"] = list(self.reasons)
+        if self.data is None:
+            del body["data"]
         return hashlib.sha256(b"\x00" + rfc8785.dumps(body)).hexdigest()
 
 
@@ -94,7 +99,7 @@ EXPORT_FIELDS: tuple[str, ...] = (
     *("conversation_a", "conversation_b", "tokens_a", "tokens_b", "ttft_a", "ttft_b"),
     *("duration_a", "duration_b", "finish_a", "finish_b"),
     *("propensity", "sampling_rule", "roster_revision", "flags", "excluded_reason"),
-    *("salt", "content_digest", "target", "reason", "hash"),
+    *("salt", "content_digest", "target", "reason", "data", "hash"),
 )
 """One exported row: the leaf's fields, the erasable content, and what later records say of it."""
 

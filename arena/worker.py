@@ -12,20 +12,40 @@ import secrets
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
+from arena import boards, categories
 from arena.boards import OVERALL
 from arena.clock import now
-from arena.errors import LeaseLost, Unavailable
+from arena.errors import ArenaError, LeaseLost, Unavailable
 from arena.interfaces import Counted, Lease, LiveBuffer, Snapshot, Store
-from arena.leaderboard import Board, Tally, Vote, compute, config_hash, default_config
+from arena.leaderboard import (
+    METHOD_NAMES,
+    Method,
+    Warm,
+    compute,
+    config_hash,
+    decision,
+    decision_is_due,
+)
 from arena.leases import Watch, take_if_abandoned
+from arena.tally import Tally, Vote
 
 _log = logging.getLogger(__name__)
 
 LEASE = "worker"
+MIN_CATEGORY_VOTES = 20
+"""A category has a board from this many votes on: a few votes tell nothing."""
+
 _SEAL_BATCH = 5_000
 _COUNT_BATCH = 20_000
 _PUBLISH_SECONDS = 0.5  # a board is published at most this often, however fast votes come
+_OTHER_METHODS_SECONDS = 5.0  # the same, for boards of methods that are not the campaign's own
+_SHARE_OF_TIME = 4  # a board that takes long to compute rests this many times as long
+_THIN_SECONDS = 60.0
 
 
 class Worker:
@@ -59,115 +79,256 @@ class Worker:
                 stop.wait(1.0)
 
     def _work(self, lease: Lease, stop: threading.Event) -> None:
-        shift = _Shift(self._store, self._live, lease)
-        beat = time.monotonic()
+        heart = _Heart(self._store, lease, self._beat_seconds)
+        shift = _Shift(self._store, self._live, lease, heart)
         while not stop.is_set():
-            if time.monotonic() - beat >= self._beat_seconds:
-                beat = time.monotonic()
-                self._store.leases.renew(lease)
+            heart.beat()
             if shift.seal() == _SEAL_BATCH:
                 continue  # a large import: no board of half of it
             waiting = shift.publish()
             self._live.wait_for_work(
-                _PUBLISH_SECONDS if waiting else min(self._poll, self._beat_seconds)
+                min(_PUBLISH_SECONDS / 2 if waiting else self._poll, self._beat_seconds)
             )
+
+
+class _Heart:
+    """Shows that the lease's holder lives; raises `LeaseLost` when it holds it no longer."""
+
+    def __init__(self, store: Store, lease: Lease, seconds: float) -> None:
+        self._store = store
+        self._lease = lease
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def beat(self) -> None:
+        if time.monotonic() - self._last >= self._seconds:
+            self._last = time.monotonic()
+            self._store.leases.renew(self._lease)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Key:
+    """One board: official ones first, then in the order of campaigns, categories and methods."""
+
+    other: bool
+    campaign: str
+    category: str
+    method: str
+
+
+class _Campaign:
+    """What was counted of one campaign, and the method its log pins."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.methods = _methods(Method())
+        self.automatic = True
+        self.decided_at = 0  # graded votes when the method was decided
+        self.evidence: dict[str, Any] | None = None
+        self.excluded: set[str] = set()
+        self.changed: dict[str, int] = {}  # log position of a category's last record
+
+    def touch(self, seq: int, touched: Iterable[str]) -> None:
+        self.changed |= dict.fromkeys(touched, seq)
+
+    def pin(self, data: dict[str, Any]) -> None:
+        """Follow a `method` record: a decision, or an operator's wish to have one made."""
+        self.automatic = data["automatic"]
+        self.decided_at = data["votes"]
+        self.evidence = data["evidence"]
+        if data["method"] is not None:
+            self.methods = _methods(Method.from_json(data["method"]))
+
+    def boards(self, campaign: str) -> Iterator[tuple[_Key, _Pinned]]:
+        """The boards this campaign has now, each with its method."""
+        for category in self.tally.categories():
+            if category != OVERALL and self.tally.votes(category) < MIN_CATEGORY_VOTES:
+                continue
+            for pinned in self.methods:
+                yield _Key(pinned.other, campaign, category, pinned.method.name), pinned
+
+
+@dataclass(frozen=True, slots=True)
+class _Pinned:
+    """A method with the hash of its configuration; `other` than the campaign's own."""
+
+    method: Method
+    config_hash: str
+    other: bool
+
+
+def _methods(official: Method) -> list[_Pinned]:
+    others = [Method(name) for name in METHOD_NAMES if name != official.name]
+    return [
+        _Pinned(method, config_hash(method.config()), method is not official)
+        for method in (official, *others)
+    ]
 
 
 class _Shift:
     """The work under one lease, with the tallies of everything sealed so far."""
 
-    def __init__(self, store: Store, live: LiveBuffer, lease: Lease) -> None:
+    def __init__(self, store: Store, live: LiveBuffer, lease: Lease, heart: _Heart) -> None:
         self._store = store
         self._live = live
         self._lease = lease
+        self._heart = heart
         self._position = 0
-        self._tallies: dict[str, Tally] = defaultdict(Tally)
-        self._changed_at: dict[str, int] = {}  # log position of a campaign's last record
-        self._excluded: set[str] = set()
-        self._voters: dict[str, set[str]] = defaultdict(set)
-        self._fits: dict[str, Board] = {}
-        self._published: dict[str, float] = {}
+        self._campaigns: dict[str, _Campaign] = defaultdict(_Campaign)
+        self._warm: dict[_Key, Warm | None] = {}
+        self._published: dict[_Key, tuple[int, str]] = {}  # log position and configuration
+        self._rests_until: dict[_Key, float] = {}
+        self._thin_at = -math.inf
+        for campaign in store.campaigns.all():
+            self._campaigns[campaign.id].touch(0, [OVERALL])
         self._count()
-        self._dirty = {
-            campaign.id for campaign in store.campaigns.all() if self._is_stale(campaign.id)
-        }
 
     def seal(self) -> int:
         """Give committed records their place and count them; returns how many."""
         if not self._store.votes.unsealed():  # a read costs no fsync
             return 0
         sealed = self._store.votes.seal(self._lease, _SEAL_BATCH)
-        self._dirty |= self._count()
+        self._count()
         return sealed
 
-    def _count(self) -> set[str]:
-        """Count what was sealed since the last time; returns the campaigns it touched."""
-        touched = set()
+    def _count(self) -> None:
+        """Count what was sealed since the last time."""
         while page := self._store.votes.counted(self._position, _COUNT_BATCH):
             for record in page:
                 try:
-                    campaign = self._count_one(record)
-                except ValueError as error:  # one odd record must not stop all boards
+                    self._count_one(record)
+                except (ArenaError, KeyError, TypeError, ValueError) as error:
+                    # one odd record must not stop all boards
                     _log.error("record %s is left out of the board: %s", record.id, error)
-                    continue
-                self._changed_at[campaign] = record.seq
-                touched.add(campaign)
             self._position = page[-1].seq
-            self._store.leases.renew(self._lease)
-        return touched
+            self._heart.beat()
 
-    def _count_one(self, record: Counted) -> str:
-        """Count a record; returns the campaign whose board it changes."""
+    def _count_one(self, record: Counted) -> None:
+        campaign = self._campaigns[record.campaign]
+        campaign.touch(record.seq, [OVERALL])
         if record.type == "vote":
-            self._tallies[record.campaign].add(*_vote_of(record))
-            if record.voter is not None:
-                self._voters[record.campaign].add(record.voter)
-        elif record.type == "exclusion" and record.target not in self._excluded:
-            vote = self._store.votes.counted_record(record.target or "")
-            if vote is not None and vote.type == "vote":
-                self._tallies[vote.campaign].remove(*_vote_of(vote))
-                self._excluded.add(vote.id)
-                return vote.campaign
-        return record.campaign
+            vote = _vote_of(record)
+            campaign.tally.add(vote)
+            campaign.touch(record.seq, vote.categories)
+        elif record.type == "method":
+            campaign.pin(record.data or {})
+            campaign.touch(record.seq, campaign.tally.categories())
+        elif record.type == "exclusion":
+            self._exclude(record)
 
-    def _is_stale(self, campaign: str) -> bool:
-        """Whether the campaign has no board, or one of a shorter log or of another method."""
-        snapshot = self._store.snapshots.latest(campaign, OVERALL)
-        return (
-            snapshot is None
-            or snapshot.log_position < self._changed_at.get(campaign, 0)
-            or snapshot.config_hash != config_hash(default_config())
-        )
+    def _exclude(self, record: Counted) -> None:
+        target = record.target or ""
+        vote = self._store.votes.counted_record(target)
+        if vote is None or vote.type != "vote":
+            return
+        campaign = self._campaigns[vote.campaign]
+        if target not in campaign.excluded:
+            campaign.excluded.add(target)
+            campaign.touch(record.seq, campaign.tally.remove(vote.seq))
+
+    # --- publishing -----------------------------------------------------------------------------
 
     def publish(self) -> bool:
-        """Publish the boards that changed; True when one has to wait for its turn."""
-        for campaign in sorted(self._dirty):
-            age = time.monotonic() - self._published.get(campaign, -math.inf)
-            if age >= _PUBLISH_SECONDS:
-                self._publish(campaign)
-        return bool(self._dirty)
+        """Publish the boards that changed; True when some have to wait for their turn.
 
-    def _publish(self, campaign: str) -> None:
-        before = self._fits.get(campaign)
-        board = compute(self._tallies[campaign], start=before.start if before else None)
+        Of the boards that no campaign calls its own only one at a time: new votes come first.
+        """
+        self._thin()
+        stale = sorted(self._stale(), key=lambda board: board[0])
+        others = 0
+        for key, pinned in stale:
+            if time.monotonic() < self._rests_until.get(key, -math.inf):
+                continue
+            others += key.other
+            if others > 1:
+                break
+            if not key.other or not self._store.votes.unsealed():
+                self._publish(key, pinned)
+            self._heart.beat()
+        self._decide()
+        return bool(stale)
+
+    def _stale(self) -> Iterator[tuple[_Key, _Pinned]]:
+        for name, campaign in self._campaigns.items():
+            for key, pinned in campaign.boards(name):
+                position, config = self._known(key)
+                if position < campaign.changed.get(key.category, 0) or config != pinned.config_hash:
+                    yield key, pinned
+
+    def _known(self, key: _Key) -> tuple[int, str]:
+        """Log position and configuration of the newest board."""
+        if key not in self._published:
+            found = self._store.snapshots.latest(
+                key.campaign, key.category, key.method if key.other else None
+            )
+            self._published[key] = (
+                (-1, "")
+                if found is None
+                else (
+                    found.log_position,
+                    found.config_hash,
+                )
+            )
+        return self._published[key]
+
+    def _publish(self, key: _Key, pinned: _Pinned) -> None:
+        campaign, started = self._campaigns[key.campaign], time.monotonic()
+        board = compute(
+            campaign.tally,
+            pinned.method,
+            category=key.category,
+            warm=self._warm.get(key),
+            evidence=None if key.other else campaign.evidence,
+        )
         snapshot = Snapshot(
-            campaign=campaign,
-            category=OVERALL,
+            campaign=key.campaign,
+            category=key.category,
             method=board.method,
             log_position=self._position,
             published_at=now(),
             config=board.config,
-            config_hash=config_hash(board.config),
+            config_hash=pinned.config_hash,
             rows=[row.to_json() for row in board.rows],
-            voters=len(self._voters[campaign]),
+            voters=campaign.tally.voters(key.category),
+            official=not key.other,
+            details={"fit": board.fit, "evidence": board.evidence},
         )
         self._store.snapshots.publish(self._lease, snapshot)
-        self._fits[campaign] = board
-        self._published[campaign] = time.monotonic()
-        self._dirty.discard(campaign)
+        self._warm[key] = board.warm
+        self._published[key] = (snapshot.log_position, snapshot.config_hash)
+        ended = time.monotonic()
+        pace = _OTHER_METHODS_SECONDS if key.other else _PUBLISH_SECONDS
+        self._rests_until[key] = ended + max(pace, _SHARE_OF_TIME * (ended - started))
         self._live.announce(snapshot.announcement())
-        _log.info("published %s at log position %d", campaign, snapshot.log_position)
+        _log.info("published %s at log position %d", key, snapshot.log_position)
+
+    def _decide(self) -> None:
+        """Append the records of decisions that are due; they count once they are sealed."""
+        for name, campaign in self._campaigns.items():
+            if campaign.automatic and decision_is_due(campaign.tally, campaign.decided_at):
+                record = decision(name, campaign.tally)
+                self._store.votes.append([(record, None)], self._lease)
+                campaign.decided_at = campaign.tally.graded()
+                _log.info("method of %s: %s", name, record.reason)
+
+    def _thin(self) -> None:
+        if time.monotonic() >= self._thin_at:
+            self._thin_at = time.monotonic() + _THIN_SECONDS
+            old = boards.superseded(self._store.snapshots.published(), datetime.now(UTC))
+            if old:
+                self._store.snapshots.drop(self._lease, old)
 
 
 def _vote_of(record: Counted) -> Vote:
-    return record.model_a or "", record.model_b or "", record.grade, record.winner or ""
+    return Vote(
+        seq=record.seq,
+        model_a=record.model_a or "",
+        model_b=record.model_b or "",
+        grade=record.grade,
+        winner=record.winner or "",
+        voter=record.voter,
+        propensity=record.propensity,
+        categories=categories.of_vote(
+            language=record.language, category_tag=record.category_tag, turns=record.turns
+        ),
+    )

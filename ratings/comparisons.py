@@ -6,15 +6,19 @@ step whose cost grows with the number of votes.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ratings.errors import BadComparisons
+from ratings.errors import BadComparisons, BadParameter
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
+BoolArray = npt.NDArray[np.bool_]
 
 
 class Outcome(IntEnum):
@@ -30,56 +34,102 @@ class Outcome(IntEnum):
     b_won = 7
 
 
+MIRROR: IndexArray = np.array([4, 3, 2, 1, 0, 7, 6, 5])
+"""The same vote seen from the other side."""
+
 _GRADES = 5
 _A_WINS = (Outcome.a_much_better, Outcome.a_better, Outcome.a_won)
 _TIES = (Outcome.tie, Outcome.tied)
-_B_WINS = (Outcome.b_much_better, Outcome.b_better, Outcome.b_won)
+_CHUNK = 2**16
+_FULL = 2**30 - 1
+"""The most votes one count holds, so that both orders of a pair fit into 32 bits together."""
 
 
 class PairCounts:
-    """Integer counts C[a, b, outcome] of the ordered pairs (a shown first), int64[M, M, 8].
+    """Counts C[outcome, a, b] of the ordered pairs (a shown first), [8, M, M].
 
-    Graded and winner-only votes are kept apart: a winner is never read as a grade.
+    Integers, or sums of weights when `weighted`; `squares` then holds the sums of their squares,
+    which the variance of an estimate needs. Graded and winner-only votes are kept apart: a winner
+    is never read as a grade.
     """
 
-    __slots__ = ("counts",)
+    __slots__ = ("_squares", "counts")
 
-    def __init__(self, n_models: int) -> None:
-        self.counts: IntArray = np.zeros((n_models, n_models, len(Outcome)), dtype=np.int64)
+    def __init__(self, n_models: int, *, weighted: bool = False) -> None:
+        shape = (len(Outcome), n_models, n_models)
+        self.counts: npt.NDArray[np.int32] | FloatArray
+        self._squares: FloatArray | None
+        if weighted:
+            self.counts, self._squares = np.zeros(shape), np.zeros(shape)
+        else:
+            self.counts, self._squares = np.zeros(shape, dtype=np.int32), None
 
     @property
     def n_models(self) -> int:
-        return len(self.counts)
+        return self.counts.shape[1]
 
     @property
-    def votes(self) -> int:
-        return int(self.counts.sum())
+    def votes(self) -> float:
+        """How many votes, or the sum of their weights."""
+        return self.counts.sum().item()
 
     @property
-    def graded(self) -> IntArray:
-        """C[M, M, 5], from `a_much_better` to `b_much_better`; a view."""
-        return self.counts[:, :, :_GRADES]
+    def weighted(self) -> bool:
+        return self._squares is not None
 
     @property
-    def winner_only(self) -> IntArray:
-        """C[M, M, 3]: `a_won`, `tied`, `b_won`; a view."""
-        return self.counts[:, :, _GRADES:]
+    def squares(self) -> npt.NDArray[np.int32] | FloatArray:
+        """Sums [8, M, M] of squared weights; the counts themselves where every weight is 1."""
+        return self.counts if self._squares is None else self._squares
 
-    def add(self, model_a: npt.ArrayLike, model_b: npt.ArrayLike, outcome: npt.ArrayLike) -> None:
+    @property
+    def graded(self) -> npt.NDArray[np.int32] | FloatArray:
+        """C[5, M, M], from `a_much_better` to `b_much_better`; a view."""
+        return self.counts[:_GRADES]
+
+    @property
+    def winner_only(self) -> npt.NDArray[np.int32] | FloatArray:
+        """C[3, M, M]: `a_won`, `tied`, `b_won`; a view."""
+        return self.counts[_GRADES:]
+
+    def add(
+        self,
+        model_a: npt.ArrayLike,
+        model_b: npt.ArrayLike,
+        outcome: npt.ArrayLike,
+        weight: npt.ArrayLike | None = None,
+    ) -> None:
         """Count votes in place, in O(votes).
 
         `model_a`, `model_b` are integer arrays [n] of ids below M, `outcome` an integer array
-        [n] of `Outcome`. Raises `BadComparisons` with the first bad row, and counts nothing then.
+        [n] of `Outcome`, `weight` [n] finite and not negative (default 1 each; only where
+        `weighted`). Raises `BadComparisons` with the first bad row, or where a count of whole
+        votes could pass 2³⁰, and counts nothing then.
         """
-        np.add.at(self.counts.reshape(-1), self._cells(model_a, model_b, outcome), 1)
+        cells = self._cells(model_a, model_b, outcome)
+        weights = None if weight is None else self._weights(weight, len(cells))
+        flat, few = self.counts.reshape(-1), len(cells) * 8 < self.counts.size
+        if not self.weighted and (flat[cells] if few else flat).max(initial=0) + len(cells) > _FULL:
+            raise BadComparisons(
+                "two models have a billion votes of one kind; no more can be added"
+            )
+        if few:
+            np.add.at(flat, cells, 1 if weights is None else weights)
+        else:
+            self.counts += _binned(cells, weights, self.counts)
+        if self._squares is not None:
+            self._squares += _binned(cells, None if weights is None else weights**2, self._squares)
 
     def remove(
         self, model_a: npt.ArrayLike, model_b: npt.ArrayLike, outcome: npt.ArrayLike
     ) -> None:
-        """Take votes out again, in place; arguments as in `add`.
+        """Take unweighted votes out again, in place; arguments as in `add`.
 
-        Raises `BadComparisons` when a vote was never counted, and removes nothing then.
+        Raises `BadComparisons` when a vote was never counted, and removes nothing then;
+        `BadParameter` when the counts are `weighted`.
         """
+        if self.weighted:
+            raise BadParameter("votes cannot be removed from counts with weights; count anew")
         cells = self._cells(model_a, model_b, outcome)
         flat = self.counts.reshape(-1)
         distinct, first, times = np.unique(cells, return_index=True, return_counts=True)
@@ -88,69 +138,146 @@ class PairCounts:
             raise BadComparisons(
                 "this vote was never counted, it cannot be removed", row=int(first[missing].min())
             )
-        flat[distinct] -= times
+        flat[distinct] -= times.astype(flat.dtype)
 
     def resized(self, n_models: int) -> PairCounts:
         """A copy with room for `n_models` ≥ M models; ids keep their meaning."""
-        larger = PairCounts(n_models)
-        larger.counts[: self.n_models, : self.n_models] = self.counts
-        return larger
+        room = [(0, 0), (0, n_models - self.n_models), (0, n_models - self.n_models)]
+        return self._like(lambda planes: np.pad(planes, room))
 
     def selected(self, models: npt.ArrayLike) -> PairCounts:
         """A copy with only these models, in this order (integer ids)."""
-        ids = np.asarray(models, dtype=np.int64)
-        chosen = PairCounts(len(ids))
-        chosen.counts[:] = self.counts[np.ix_(ids, ids)]
-        return chosen
+        ids = np.asarray(models, dtype=np.intp)
+        return self._like(lambda planes: planes[:, ids[:, None], ids])
 
     def wins(self) -> FloatArray:
         """W[M, M]: votes that i won against j, whichever side it was shown on."""
-        return _total(self.counts, _A_WINS) + _total(self.counts, _B_WINS).T
+        a_won = self.counts[list(_A_WINS)].sum(axis=0, dtype=np.float64)
+        b_won = self.counts[MIRROR[list(_A_WINS)]].sum(axis=0, dtype=np.float64)
+        won: FloatArray = a_won + b_won.T
+        return won
 
     def ties(self) -> FloatArray:
         """T[M, M]: ties between i and j; symmetric."""
-        ties = _total(self.counts, _TIES)
+        ties: FloatArray = self.counts[list(_TIES)].sum(axis=0, dtype=np.float64)
         return ties + ties.T
 
     def grades(self) -> IntArray:
         """G[M, 5]: each model's graded votes, from its own view: won much … lost much."""
-        as_a, as_b = self.graded.sum(axis=1), self.graded.sum(axis=0)
-        grades: IntArray = as_a + as_b[:, ::-1]
-        return grades
+        as_a, as_b = self.graded.sum(axis=2), self.graded.sum(axis=1)
+        return (as_a + as_b[::-1]).T.astype(np.int64)
+
+    def _like(self, change: Any) -> PairCounts:
+        copy = PairCounts.__new__(PairCounts)
+        # numpy lays out what it picks in an order of its own; `add` counts in a flat view
+        copy.counts = np.ascontiguousarray(change(self.counts))
+        copy._squares = (
+            None if self._squares is None else np.ascontiguousarray(change(self._squares))
+        )
+        return copy
+
+    def _weights(self, weight: npt.ArrayLike, n: int) -> FloatArray:
+        weights = np.asarray(weight, dtype=np.float64)
+        if self._squares is None:
+            raise BadParameter("these counts have no weights; make them with weighted=True")
+        if weights.shape != (n,):
+            raise BadComparisons(f"{n} votes have {weights.size} weights")
+        bad = ~(np.isfinite(weights) & (weights >= 0))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise BadComparisons(
+                f"the weight is {weights[row]}, it must be finite and not negative", row=row
+            )
+        return weights
 
     def _cells(
         self, model_a: npt.ArrayLike, model_b: npt.ArrayLike, outcome: npt.ArrayLike
-    ) -> IntArray:
+    ) -> IndexArray:
+        """The flat index of each vote's count."""
         a, b, result = _ids(model_a, "model_a"), _ids(model_b, "model_b"), _ids(outcome, "outcome")
         if not a.shape == b.shape == result.shape:
             raise BadComparisons(
                 f"the arrays differ in length: {a.size} model_a, {b.size} model_b, "
                 f"{result.size} outcome"
             )
-        for ids, limit, what in (
-            (a, self.n_models, "model_a"),
-            (b, self.n_models, "model_b"),
-            (result, len(Outcome), "outcome"),
-        ):
-            if ids.size and not (ids.min() >= 0 and ids.max() < limit):
-                row = int(np.argmax((ids < 0) | (ids >= limit)))
-                raise BadComparisons(
-                    f"{what} is {ids[row]}, it must be from 0 to {limit - 1}", row=row
-                )
-        same = a == b
-        if same.any():
-            row = int(np.argmax(same))
-            raise BadComparisons(f"model {a[row]} is compared with itself", row=row)
-        return (a * self.n_models + b) * len(Outcome) + result
+        m = self.n_models
+        for ids, limit, what in ((a, m, "model_a"), (b, m, "model_b"), (result, 8, "outcome")):
+            _check_range(ids, limit, what)
+        cells = np.empty(len(a), dtype=np.intp)
+        for start in range(0, len(a), _CHUNK):  # a chunk at a time stays in the cache
+            part = slice(start, start + _CHUNK)
+            if (same := a[part] == b[part]).any():
+                row = start + int(np.argmax(same))
+                raise BadComparisons(f"model {a[row]} is compared with itself", row=row)
+            np.multiply(result[part], np.intp(m), out=cells[part])
+            cells[part] += a[part]
+            cells[part] *= m
+            cells[part] += b[part]
+        return cells
 
 
-def _ids(values: npt.ArrayLike, name: str) -> IntArray:
+def count_names(
+    model_a: Sequence[str],
+    model_b: Sequence[str],
+    result: Sequence[Hashable],
+    meaning: Mapping[Hashable, Outcome] | None = None,
+) -> tuple[list[str], PairCounts]:
+    """Count votes that name their models; returns the names, sorted, and their counts.
+
+    `result` holds keys of `meaning`; without one, `Outcome`s or their names.
+    Raises `BadComparisons` with the row of an unknown result, of a name that is not text (None
+    and NaN are not), or of a model that is compared with itself.
+    """
+    if meaning is None:  # a plain number is no outcome: grades are numbers with other meanings
+        meaning = {outcome.name: outcome for outcome in Outcome}
+        result = [value.name if isinstance(value, Outcome) else value for value in result]
+    outcome = _coded(result, meaning, "result")
+    names = sorted(_distinct(model_a, "model_a") | _distinct(model_b, "model_b"))
+    ids = {name: i for i, name in enumerate(names)}
+    a, b = _coded(model_a, ids, "model_a"), _coded(model_b, ids, "model_b")
+    if a.shape == b.shape and (same := a == b).any():
+        row = int(np.argmax(same))
+        raise BadComparisons(f"{model_a[row]!r} is compared with itself", row=row)
+    counts = PairCounts(len(names))
+    counts.add(a, b, outcome)
+    return names, counts
+
+
+def _distinct(names: Sequence[str], what: str) -> set[str]:
+    distinct = set(names)
+    odd = [name for name in distinct if not isinstance(name, str)]
+    if odd:
+        row = next(i for i, name in enumerate(names) if not isinstance(name, str))
+        raise BadComparisons(f"{what} is {names[row]!r}, it must be a name", row=row)
+    return distinct
+
+
+def _coded(values: Sequence[Hashable], codes: Mapping[Any, int], what: str) -> IntArray:
+    try:
+        return np.fromiter(map(codes.__getitem__, values), dtype=np.int64, count=len(values))
+    except KeyError:
+        row = next(i for i, value in enumerate(values) if value not in codes)
+        raise BadComparisons(f"{what} {values[row]!r} is unknown", row=row) from None
+
+
+def _ids(values: npt.ArrayLike, name: str) -> npt.NDArray[np.integer]:
     array = np.asarray(values)
-    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+    if array.ndim == 1 and not array.size:
+        return np.zeros(0, dtype=np.int64)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise BadComparisons(f"{name} must be a one-dimensional array of integers")
-    return array.astype(np.int64, copy=False)
+    # numpy mixes uint64 with signed integers to floats
+    return array.astype(np.int64) if array.dtype == np.uint64 else array
 
 
-def _total(counts: IntArray, outcomes: tuple[Outcome, ...]) -> FloatArray:
-    total: FloatArray = counts[:, :, list(outcomes)].sum(axis=2).astype(np.float64)
-    return total
+def _check_range(ids: npt.NDArray[np.integer], limit: int, what: str) -> None:
+    if ids.size and not (ids.min() >= 0 and ids.max() < limit):
+        row = int(np.argmax((ids < 0) | (ids >= limit)))
+        raise BadComparisons(f"{what} is {ids[row]}, it must be from 0 to {limit - 1}", row=row)
+
+
+def _binned(
+    cells: IndexArray, weights: FloatArray | None, like: npt.NDArray[np.int32] | FloatArray
+) -> npt.NDArray[np.int32] | FloatArray:
+    binned = np.bincount(cells, weights, minlength=like.size).reshape(like.shape)
+    return binned.astype(like.dtype, copy=False)

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from ratings.comparisons import FloatArray
-
-BoolArray = npt.NDArray[np.bool_]
-IndexArray = npt.NDArray[np.intp]
+from ratings.comparisons import BoolArray, FloatArray, IndexArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,17 +54,19 @@ def connectivity(points: FloatArray) -> Connectivity:
     `points` [M, M] is what i scored against j: a win is 1, a tie ½ to each.
     """
     scored = points > 0
-    component = _by_size(connected_components(scored, directed=False)[1])
-    n_tiers, tier = connected_components(scored, directed=True, connection="strong")
+    edges = csr_array(scored)
+    n_tiers, tier = connected_components(edges, directed=True, connection="strong")
+    whole = n_tiers == 1
+    component = tier if whole else _by_size(connected_components(edges, directed=False)[1])
     size = np.bincount(tier, minlength=n_tiers)
     component_of_tier = np.zeros(n_tiers, dtype=np.intp)
     component_of_tier[tier] = component
     largest = np.zeros(n_tiers, dtype=np.intp)
     np.maximum.at(largest, component_of_tier, size)
     return Connectivity(
-        component=component,
+        component=component.astype(np.intp),
         tier=tier.astype(np.intp),
-        above=_closure(scored, tier, n_tiers),
+        above=np.zeros((1, 1), dtype=np.bool_) if whole else _closure(scored, tier, n_tiers),
         core=size == largest[component_of_tier],
     )
 

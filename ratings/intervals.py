@@ -1,23 +1,38 @@
-"""How sure the strengths are: the exact sandwich, and open intervals where no maximum is finite.
+"""How sure the strengths are: sandwich, clusters, bootstrap; open where no maximum is finite.
 
-Sources: Huber (1967) and White (1982, https://doi.org/10.2307/1912526) for the sandwich; Hirji,
-Tsiatis & Mehta (1989, https://doi.org/10.1080/00031305.1989.10475600) for bounds from the exact
-probability of a one-sided result.
+Sources: Huber (1967) and White (1982, https://doi.org/10.2307/1912526) for the sandwich; Liang &
+Zeger (1986, https://doi.org/10.1093/biomet/73.1.13) for its clustered form; Efron (1979,
+https://doi.org/10.1214/aos/1176344552) for the bootstrap; Hirji, Tsiatis & Mehta (1989,
+https://doi.org/10.1080/00031305.1989.10475600) for bounds from the exact probability of a
+one-sided result.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+import numpy.typing as npt
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import brentq
-from scipy.special import expit, log_expit, ndtri
+from scipy.sparse import csr_array
+from scipy.special import ndtri
 
-from ratings.bradley_terry import Fit, grounded, information, laplacian
-from ratings.comparisons import FloatArray
-from ratings.connectivity import BoolArray, Connectivity
+from ratings.comparisons import MIRROR, BoolArray, FloatArray, IndexArray, Outcome
 from ratings.errors import BadParameter
+from ratings.fitting import Fit, Problem, fit
+from ratings.pairs import Pairs
+
+MIN_CLUSTERS = 10
+"""Fewer voters than this tell too little of how voters differ for a clustered interval."""
+
+_SAME = ((Outcome.tie, Outcome.tied), (Outcome.a_better,), (Outcome.b_better,))
+"""Answers that may be all that a model ever gets, and its strength finite."""
+
+_HIGHEST = 1e6
+_CHORDS = 12
+_CHORD_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,12 +40,15 @@ class Intervals:
     """Bounds [M] in nats at confidence `level`, ±inf where open, and the covariance behind them.
 
     `covariance` [M, M] has one block per tier, in the gauge that centres the tier; it is 0 between
-    tiers, whose places against each other have no covariance.
+    tiers, whose places against each other have no covariance. `side_se` and `local_se` [R, G] are
+    the standard errors of the side effect (None without one) and of the local parameters.
     """
 
     lower: FloatArray
     upper: FloatArray
     covariance: FloatArray
+    side_se: float | None
+    local_se: FloatArray
     level: float
 
     @property
@@ -39,75 +57,314 @@ class Intervals:
         return np.sqrt(self.covariance.diagonal())
 
 
-def sandwich(fitted: Fit, wins: FloatArray, ties: FloatArray, level: float = 0.95) -> Intervals:
-    """Intervals at confidence `level` from pair counts.
+@dataclass(frozen=True, slots=True, eq=False)
+class Ballots:
+    """The votes that were counted, one by one [n]: who cast them.
 
-    `wins` [M, M] is how often i won against j, `ties` [M, M] (symmetric) how often they tied; they
-    must be what `fitted` was fitted to. V = H⁺ B H⁺ with H the information and B the sum of squared
-    residuals, without any ridge: H is inverted in the centred gauge.
+    `voter` holds any integers; negative ones mean unknown, and are voters of their own. `group`
+    is each vote's group of voters where the fit has several, `weight` its weight where it has any.
+    """
 
-    A model whose every vote inside its tier is a tie has residuals near 0 because a tie is half a
-    win, not because it is well known: its votes enter B with the model's variance p(1−p) instead.
+    model_a: npt.NDArray[np.integer]
+    model_b: npt.NDArray[np.integer]
+    outcome: npt.NDArray[np.integer]
+    voter: npt.NDArray[np.integer]
+    group: npt.NDArray[np.integer] | None = None
+    weight: FloatArray | None = None
+
+
+def sandwich(fitted: Fit, level: float = 0.95, ballots: Ballots | None = None) -> Intervals:
+    """Intervals at confidence `level` from the pair counts of a fit.
+
+    V = A⁻¹ B A⁻¹ with A the information of all free parameters and B the sum of squared scores,
+    without any ridge: A is inverted in the centred gauge. With `ballots` B sums the squares of
+    each voter's summed scores, so that votes of one person need not be independent.
+
+    A model whose every vote inside its tier says the same (a tie, or a slight win) has scores near
+    0 because its strength was fitted to that answer, not because it is well known: its votes enter
+    B with the likelihood's own variance. In the same way a model with a single voter has scores
+    that cancel in their sum: its votes enter one by one.
 
     A tier beside its component's core has an open interval. Its closed end is where the tier's
     results against the tiers under (or over) it would have had probability (1 − level)/2, the
     others in place at their own bounds, and is widened by the standard error inside the tier. Both
     ends are open for a tier that no chain of one-sided results joins to the whole core, and for
-    a model without votes.
+    a model without votes. All ends are where the fit has no maximum that A could be inverted at.
 
-    Raises `BadParameter` when `level` is not between 0 and 1.
+    Raises `BadParameter` when `level` is not between 0 and 1, when fewer than `MIN_CLUSTERS`
+    voters cast the `ballots`, or when these lack the groups or weights of the fit.
     """
+    _check_level(level)
+    problem, point = fitted.problem(), fitted.point()
+    spread = _spread(problem, point) if ballots is None else _clustered(problem, point, ballots)
+    bread = _bread(problem, point)
+    if bread is None:
+        covariance = np.diag(np.full(len(point), np.inf))
+    else:
+        covariance = cho_solve(bread, cho_solve(bread, spread).T)
+    margin = -float(ndtri((1 - level) / 2)) * np.sqrt(covariance.diagonal()[: len(fitted.theta)])
+    return _intervals(fitted, covariance, fitted.theta - margin, fitted.theta + margin, level)
+
+
+def bootstrap(
+    fitted: Fit, rng: np.random.Generator, *, rounds: int = 1000, level: float = 0.95
+) -> Intervals:
+    """Percentile intervals from `rounds` fits to resampled votes.
+
+    Every vote inside a tier counts Poisson(1) times (Hanley & MacGibbon 2006,
+    https://doi.org/10.1016/j.cmpb.2006.04.006), drawn from the pair counts, so that a round costs
+    the same whatever the number of votes. Rounds that part the models of a tier are fitted with a
+    virtual tie between the parts; rounds that cannot tell a side effect leave it as it is. Open
+    ends are those of `sandwich`.
+
+    Raises `BadParameter` when `level` is not between 0 and 1, `rounds` is below 2, or votes have
+    weights.
+    """
+    _check_level(level)
+    if rounds < 2:  # noqa: PLR2004
+        raise BadParameter(f"the bootstrap needs at least 2 rounds, not {rounds}")
+    if fitted.pairs.weighted is not None:
+        raise BadParameter("weighted votes cannot be drawn anew; use the sandwich")
+    samples = _resampled(fitted, rng, rounds)
+    m = len(fitted.theta)
+    tail = (1 - level) / 2
+    lower, upper = np.quantile(samples[:, :m], [tail, 1 - tail], axis=0)
+    covariance = np.atleast_2d(np.cov(samples, rowvar=False))
+    # an estimate at the edge of few votes may lie outside of its own resamples
+    lower, upper = np.minimum(lower, fitted.theta), np.maximum(upper, fitted.theta)
+    return _intervals(fitted, covariance, lower, upper, level)
+
+
+def _bread(problem: Problem, point: FloatArray) -> tuple[FloatArray, bool] | None:
+    """The factor of A in the centred gauge; None where there is no strict maximum."""
+    try:
+        bread: tuple[FloatArray, bool] = cho_factor(problem.grounded(problem.slopes(point)[1]))
+    except LinAlgError:
+        return None
+    return bread
+
+
+def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise BadParameter(f"the confidence level must be between 0 and 1, not {level}")
-    covariance = _covariance(fitted, wins, ties)
-    margin = -float(ndtri((1 - level) / 2)) * np.sqrt(covariance.diagonal())
+
+
+def _intervals(
+    fitted: Fit, covariance: FloatArray, lower: FloatArray, upper: FloatArray, level: float
+) -> Intervals:
+    """Open the bounds where there is no finite maximum; `covariance` is of all parameters."""
+    joined, m = fitted.connectivity, len(fitted.theta)
+    same_tier = joined.tier[:, None] == joined.tier
+    se = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
+    sided = fitted.side is not None
     tail = (1 - level) / 2
-    joined, theta = fitted.connectivity, fitted.theta
-    under = _floors(joined, joined.above, wins, theta, tail)
-    over = _floors(joined, joined.above.T, wins.T, -theta, tail)
+    under = _floors(fitted, joined.above, tail, 1.0)
+    over = _floors(fitted, joined.above.T, tail, -1.0)
     return Intervals(
-        lower=under[joined.tier] + theta - margin,
-        upper=theta - over[joined.tier] + margin,
-        covariance=covariance,
+        lower=lower + under[joined.tier],
+        upper=upper - over[joined.tier],
+        covariance=np.where(same_tier, covariance[:m, :m], 0.0),
+        side_se=float(se[m]) if sided else None,
+        local_se=se[m + sided :].reshape(fitted.local.shape[::-1]).T,
         level=level,
     )
 
 
-def _covariance(fitted: Fit, wins: FloatArray, ties: FloatArray) -> FloatArray:
-    theta, tier = fitted.theta, fitted.connectivity.tier
-    covariance = np.zeros_like(fitted.points)
-    for number in np.flatnonzero(np.bincount(tier) > 1):
-        inside = np.flatnonzero(tier == number)
-        block = np.ix_(inside, inside)
-        bread = cho_factor(grounded(information(fitted.points[block], theta[inside])))
-        spread = _squared_residuals(wins[block], ties[block], theta[inside])
-        half = cho_solve(bread, laplacian(spread))
-        covariance[block] = cho_solve(bread, half.T)
-    return covariance
+# --- the sum of squared scores ------------------------------------------------------------------
 
 
-def _squared_residuals(wins: FloatArray, ties: FloatArray, theta: FloatArray) -> FloatArray:
-    """Per pair of a tier's models, Σ over their votes of (result − p)² [M, M], symmetric."""
-    p = expit(theta[:, None] - theta)
-    q = p.T
-    observed = wins * q**2 + wins.T * p**2 + ties * (0.5 - p) ** 2
-    undecided = (wins + wins.T).sum(axis=1) == 0
-    expected = (wins + wins.T + ties) * p * q
-    return np.where(undecided[:, None] | undecided, expected, observed)
+def _spread(problem: Problem, point: FloatArray, apart: BoolArray | None = None) -> FloatArray:
+    """B [Z, Z] of independent votes; only of the rows `apart` [P], where given."""
+    theta, beta, local = problem.parts(point)
+    d, at_row = problem.lead(theta, beta), problem.by_row(local)
+    rows, likelihood = problem.rows, problem.likelihood
+    moments = _moments(rows.squares, *likelihood.scores(d, at_row))
+    expected = _unanimous(rows)
+    if expected.any():
+        model = likelihood.slopes(d, at_row, rows.squares)
+        # without d × ν, which need not fit a positive matrix in the choice family
+        by_model = (model.d_d, np.zeros_like(model.d_local), model.local_local)
+        moments = tuple(
+            np.where(expected, assumed, seen)
+            for assumed, seen in zip(by_model, moments, strict=True)
+        )
+    if apart is not None:
+        moments = tuple(np.where(apart, moment, 0.0) for moment in moments)
+    return problem.information(*moments)
 
 
-def _floors(
-    joined: Connectivity,
-    above: BoolArray,
-    wins: FloatArray,
-    theta: FloatArray,
-    tail: float,
-) -> FloatArray:
-    """How far below its estimate each tier may lie [K]: 0 for a sole core, −inf where unbounded."""
+def _moments(squares: FloatArray, by_d: FloatArray, by_local: FloatArray) -> tuple[FloatArray, ...]:
+    """Σ over a row's votes of the squared scores: by d [P], d and ν [R, P], ν [R, R, P]."""
+    weighted = squares * by_d
+    local = squares[:, None] * by_local
+    return (
+        (weighted * by_d).sum(axis=0),
+        np.einsum("kp,krp->rp", weighted, by_local),
+        np.einsum("krp,ksp->rsp", local, by_local),
+    )
+
+
+def _unanimous(rows: Pairs) -> BoolArray:
+    """Rows [P] of a model whose every vote said the same of it."""
+    m, real = rows.n_models, rows.first != rows.second
+    found = np.zeros(len(rows.first), dtype=np.bool_)
+    for same in _SAME:
+        others = [outcome for outcome in Outcome if outcome not in same]
+        of_model = np.bincount(rows.first, rows.votes[others].sum(axis=0) * real, m)
+        of_model += np.bincount(rows.second, rows.votes[MIRROR[others]].sum(axis=0) * real, m)
+        found |= (of_model[rows.first] == 0) | (of_model[rows.second] == 0)
+    return found & real
+
+
+def _clustered(problem: Problem, point: FloatArray, ballots: Ballots) -> FloatArray:
+    rows, m = problem.rows, problem.rows.n_models
+    _check_ballots(rows, ballots)
+    row, sign, outcome, kept = _located(rows, ballots, sided=problem.sided)
+    voter, clusters = _voters(ballots.voter[kept])
+    if clusters < MIN_CLUSTERS:
+        raise BadParameter(
+            f"{clusters} voters are too few for intervals by voter; it takes {MIN_CLUSTERS}"
+        )
+    lone = _lone(rows, row, voter)
+    apart = lone[rows.first] | lone[rows.second] | _unanimous(rows) | (rows.first == rows.second)
+    theta, beta, local = problem.parts(point)
+    scores, by_local = problem.likelihood.scores(problem.lead(theta, beta), problem.by_row(local))
+    weight = np.where(apart, 0.0, 1.0)[row]
+    if ballots.weight is not None:
+        weight *= ballots.weight[kept]
+    by_d = sign * scores[outcome, row] * weight
+    parts = [(ballots.model_a[kept], by_d), (ballots.model_b[kept], -by_d)]
+    if problem.sided:
+        parts.append((np.full(len(row), m), by_d))
+    r = by_local.shape[1]
+    for i in range(r):
+        column = m + problem.sided + i + r * rows.group[row]
+        parts.append((column, by_local[outcome, i, row] * weight))
+    columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    summed = csr_array(
+        (values, (np.tile(voter, len(parts)), columns)), shape=(clusters, len(point))
+    )
+    together = (summed.T @ summed).toarray() * clusters / (clusters - 1)
+    return together + _spread(problem, point, apart)
+
+
+def _check_ballots(rows: Pairs, ballots: Ballots) -> None:
+    if ballots.group is None and rows.n_groups > 1:
+        raise BadParameter("the fit has groups of voters; the ballots must say of which each is")
+    if (ballots.weight is None) != (rows.weighted is None):
+        raise BadParameter("the votes that were fitted and the ballots must have the same weights")
+
+
+def _lone(rows: Pairs, row: IndexArray, voter: IndexArray) -> BoolArray:
+    """Models [M] on which a single voter voted."""
+    models = np.concatenate([rows.first[row], rows.second[row]])
+    pairs = np.unique(models * (voter.max(initial=0) + 1) + np.tile(voter, 2))
+    voters = np.bincount(pairs // (voter.max(initial=0) + 1), minlength=rows.n_models)
+    lone: BoolArray = voters == 1
+    return lone
+
+
+def _located(
+    rows: Pairs, ballots: Ballots, *, sided: bool
+) -> tuple[IndexArray, FloatArray, npt.NDArray[np.integer], BoolArray]:
+    """Row, direction and outcome in it of each vote, and which votes have a row inside a tier."""
+    m, g = rows.n_models, rows.n_groups
+    place = np.full(m * m * g, -1, dtype=np.intp)
+    real = np.flatnonzero(rows.first != rows.second)
+    place[(rows.first[real] * m + rows.second[real]) * g + rows.group[real]] = real
+    turned = (ballots.model_a > ballots.model_b) & (not sided)
+    first = np.where(turned, ballots.model_b, ballots.model_a).astype(np.intp)
+    second = np.where(turned, ballots.model_a, ballots.model_b)
+    row = place[(first * m + second) * g + (0 if ballots.group is None else ballots.group)]
+    kept = row >= 0
+    outcome = np.where(turned, MIRROR[ballots.outcome], ballots.outcome)[kept]
+    return row[kept], np.where(turned, -1.0, 1.0)[kept], outcome, kept
+
+
+def _voters(voter: npt.NDArray[np.integer]) -> tuple[IndexArray, int]:
+    known = voter >= 0
+    distinct, label = np.unique(voter[known], return_inverse=True)
+    place = np.empty(len(voter), dtype=np.intp)
+    place[known] = label
+    place[~known] = len(distinct) + np.arange((~known).sum())
+    return place, len(distinct) + int((~known).sum())
+
+
+# --- resampling ---------------------------------------------------------------------------------
+
+
+def _resampled(fitted: Fit, rng: np.random.Generator, rounds: int) -> npt.NDArray[np.float64]:
+    """Estimates [rounds, Z] of all free parameters, each tier centred."""
+    problem, point = fitted.problem(), fitted.point()
+    bread = _bread(problem, point)
+    draw = _drawer(problem.rows, rng)
+    samples = np.empty((rounds, len(point)))
+    for number in range(rounds):
+        drawn = replace(problem, rows=draw())
+        found = None if bread is None else _chord(drawn, point, bread)
+        samples[number] = _refitted(fitted, drawn.rows) if found is None else found
+    _centre(samples[:, : len(fitted.theta)], fitted)
+    return samples
+
+
+def _drawer(rows: Pairs, rng: np.random.Generator) -> Callable[[], Pairs]:
+    """Draws all votes anew; the votes between equals stay as they are."""
+    cells = np.flatnonzero((rows.votes * (rows.first != rows.second)).ravel())
+    times = rows.votes.ravel()[cells]
+
+    def draw() -> Pairs:
+        votes = rows.votes.flatten()
+        votes[cells] = rng.poisson(times)
+        return replace(rows, votes=votes.reshape(rows.votes.shape))
+
+    return draw
+
+
+def _chord(
+    problem: Problem, point: FloatArray, bread: tuple[FloatArray, bool]
+) -> FloatArray | None:
+    """The maximum near `point` with the information of another log; None when not reached."""
+    for _ in range(_CHORDS):
+        step = cho_solve(bread, problem.gradient(point))
+        point = point + step
+        if not problem.likelihood.possible(problem.parts(point)[2]):
+            break
+        if np.abs(step).max() <= _CHORD_TOLERANCE:
+            return point
+    return None
+
+
+def _refitted(fitted: Fit, rows: Pairs) -> FloatArray:
+    real = rows.where((rows.first != rows.second) & rows.votes.any(axis=0))
+    sided = fitted.side is not None
+    found = fit(fitted.likelihood, real, side=sided, start=fitted.start())
+    if sided and found.side is None:
+        found = replace(found, side=fitted.side)
+    return found.point()
+
+
+def _centre(theta: FloatArray, fitted: Fit) -> None:
+    """Shift each sample [rounds, M], in place, so that tiers have the means that were fitted."""
+    tier = fitted.connectivity.tier
+    size = np.bincount(tier)
+    means = np.array([np.bincount(tier, sample - fitted.theta) / size for sample in theta])
+    theta -= means[:, tier]
+
+
+# --- open ends ----------------------------------------------------------------------------------
+
+
+def _floors(fitted: Fit, above: BoolArray, tail: float, sign: float) -> FloatArray:
+    """How far below its estimate each tier may lie [K]: 0 for a sole core, −inf where unbounded.
+
+    With `sign` −1 the same is asked of the world upside down.
+    """
+    joined = fitted.connectivity
     floors = np.full(joined.n_tiers, -np.inf)
     component = np.zeros(joined.n_tiers, dtype=np.intp)
     component[joined.tier] = joined.component
-    known = np.where(joined.core[joined.tier], theta, -np.inf)
+    height = sign * fitted.theta
+    known = np.where(joined.core[joined.tier], height, -np.inf)
     for tier in np.argsort(above.sum(axis=1), kind="stable"):  # what it is above comes first
         core = joined.core & (component == component[tier])
         core[tier] = False
@@ -117,23 +374,43 @@ def _floors(
         if not core.any():
             floors[tier] = 0.0 if inside.sum() > 1 else -np.inf
             continue
-        floors[tier] = _floor(wins[inside], theta[inside], np.where(inside, -np.inf, known), tail)
+        floors[tier] = _floor(fitted, inside, known, tail, sign)
         if not joined.core[tier]:
-            known[inside] = theta[inside] + floors[tier]
+            known[inside] = height[inside] + floors[tier]
     return floors
 
 
-def _floor(wins: FloatArray, theta: FloatArray, opponents: FloatArray, tail: float) -> float:
-    """The shift ≤ 0 of a tier's `theta` at which all of its `wins` have probability `tail`."""
-    winner, loser = np.nonzero((wins > 0) & np.isfinite(opponents))
-    times = wins[winner, loser]
-    lead = theta[winner] - opponents[loser]
-    p = np.exp(np.log(tail) / times.sum())
-    needed = np.log(p) - np.log1p(-p)
+def _floor(fitted: Fit, inside: BoolArray, known: FloatArray, tail: float, sign: float) -> float:
+    """The shift ≤ 0 of a tier at which all its one-sided results have probability `tail`."""
+    rows = _wins_over_known(fitted, inside, known, sign)
+    if not rows.first.size:
+        return -np.inf
+    height = np.where(inside, sign * fitted.theta, known)
+    lead = sign * (height[rows.first] - height[rows.second]) + (fitted.side or 0.0)
+    lift = sign * np.where(inside[rows.first], 1.0, -1.0)
+    local, votes = fitted.local[:, rows.group], rows.equal_votes()
 
     def surplus(shift: float) -> float:
-        return float(times @ log_expit(lead + shift)) - float(np.log(tail))
+        value = fitted.likelihood.values(lead + shift * lift, local, votes).sum()
+        return float(value) - float(np.log(tail))
 
-    # with every lead alike the root is needed − lead: it lies between those of the extremes
-    shift = brentq(surplus, needed - lead.max() - 1.0, needed - lead.min() + 1.0, xtol=1e-12)
-    return min(float(shift), 0.0)
+    low, high = -1.0, 1.0
+    while surplus(low) > 0:
+        low *= 2
+    while surplus(high) < 0:
+        high *= 2
+        if high > _HIGHEST:  # a stereotype with s > 1 makes large wins rare again
+            return -np.inf
+    return min(float(brentq(surplus, low, high, xtol=1e-12)), 0.0)
+
+
+def _wins_over_known(fitted: Fit, inside: BoolArray, known: FloatArray, sign: float) -> Pairs:
+    """The rows in which models `inside` won (lost, upside down) against models that are known."""
+    pairs, one_sided = fitted.pairs, list(fitted.likelihood.one_sided)
+    a_won, b_won = pairs.votes[one_sided].any(axis=0), pairs.votes[MIRROR[one_sided]].any(axis=0)
+    as_first, as_second = (a_won, b_won) if sign > 0 else (b_won, a_won)
+    others = ~inside & np.isfinite(known)
+    return pairs.where(
+        (inside[pairs.first] & others[pairs.second] & as_first)
+        | (inside[pairs.second] & others[pairs.first] & as_second)
+    )

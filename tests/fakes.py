@@ -6,6 +6,7 @@ The store and the live buffer go through the same contract suites as the real on
 
 from __future__ import annotations
 
+import itertools
 import queue
 import secrets
 import threading
@@ -32,6 +33,7 @@ from arena.interfaces import (
     Message,
     ModelEntry,
     Outcome,
+    Published,
     RosterRevision,
     Snapshot,
     StoredVote,
@@ -217,14 +219,21 @@ class FakeBattles:
             row.end_turn(state=TurnState.void, void_reason=reason)
             return True
 
-    def add_turn(self, turn: Turn) -> bool:
+    def add_turn(
+        self, turn: Turn, language: str | None = None, category_tag: str | None = None
+    ) -> bool:
         with self._db.transaction():
             row = self.rows.get(turn.battle_id)
             if row is None or row.battle.state is not BattleState.ready:
                 return False
             if row.battle.turn != turn.number - 1:
                 return False
-            row.move(BattleState.running, turn=turn.number)
+            row.move(
+                BattleState.running,
+                turn=turn.number,
+                language=language,
+                category_tag=category_tag,
+            )
             row.side = row.error = None
             row.turns.append(turn)
             return True
@@ -315,8 +324,12 @@ class FakeVotes:
                     return StoredVote(row.record, row.hash, row.idempotency_key, row.request_digest)
         return None
 
-    def append(self, rows: Iterable[tuple[Record, Content | None]]) -> int:
+    def append(
+        self, rows: Iterable[tuple[Record, Content | None]], lease: Lease | None = None
+    ) -> int:
         with self._db.transaction():
+            if lease is not None:
+                self._store.leases.renew(lease)
             fresh = [_RecordRow(record, record.leaf(), content) for record, content in rows]
             self._rows += fresh
             return sum(row.record.type == "vote" for row in fresh)
@@ -378,6 +391,14 @@ class FakeVotes:
             flags=tuple(record.reason or "" for record in said if record.type == "flag"),
             excluded_reason=exclusions[-1] if exclusions else None,
         )
+
+    def events(self, campaigns: Sequence[str]) -> list[LogRow]:
+        with self._db.transaction():
+            return [
+                LogRow(row.seq, row.record, row.hash)
+                for row in self._sealed_rows()
+                if row.record.type == "method" and row.record.campaign in campaigns
+            ]
 
     def outcomes(self, campaigns: Sequence[str]) -> Iterator[Outcome]:
         kinds = {BattleState.skipped: "skip", BattleState.void: "void"}
@@ -485,30 +506,48 @@ class FakeSnapshots:
     def __init__(self, database: FakeDatabase, leases: FakeLeases) -> None:
         self._db = database
         self._leases = leases
-        self._rows: list[Snapshot] = []
+        self._rows: dict[int, Snapshot] = {}
+        self._ids = itertools.count(1)
 
     def publish(self, lease: Lease, snapshot: Snapshot) -> None:
         with self._db.transaction():
             self._leases.renew(lease)
-            self._rows.append(snapshot)
+            self._rows[next(self._ids)] = snapshot
 
     def latest(self, campaign: str, category: str, method: str | None = None) -> Snapshot | None:
         with self._db.transaction():
-            for row in reversed(self._rows):
+            for row in reversed(self._rows.values()):
                 if (row.campaign, row.category) == (campaign, category):
-                    if method in (None, row.method):
+                    if row.official if method is None else row.method == method:
                         return row
         return None
+
+    def published(self) -> list[Published]:
+        with self._db.transaction():
+            return [
+                Published(number, row.campaign, row.category, row.method, row.published_at)
+                for number, row in self._rows.items()
+            ]
+
+    def drop(self, lease: Lease, ids: Sequence[int]) -> None:
+        with self._db.transaction():
+            self._leases.renew(lease)
+            for number in ids:
+                self._rows.pop(number, None)
+
+    def categories(self, campaign: str) -> list[str]:
+        with self._db.transaction():
+            return sorted({r.category for r in self._rows.values() if r.campaign == campaign})
 
     def history(self, campaigns: Sequence[str], limit: int) -> list[dict[str, Any]]:
         with self._db.transaction():
             found = [
                 {"id": number, **asdict(row)}
-                for number, row in enumerate(self._rows, 1)
+                for number, row in self._rows.items()
                 if row.campaign in campaigns
             ]
         for row in found:
-            del row["rows"], row["config"]
+            del row["rows"], row["config"], row["details"]
         return found[::-1][:limit]
 
 

@@ -205,14 +205,16 @@ class SqlBattles:
             )
         return True
 
-    def add_turn(self, turn: Turn) -> bool:
+    def add_turn(
+        self, turn: Turn, language: str | None = None, category_tag: str | None = None
+    ) -> bool:
         statement = (
             move(turn.battle_id, BattleState.running)
             .where(
                 battles.c.state == BattleState.ready,
                 battles.c.turn == turn.number - 1,
             )
-            .values(turn=turn.number)
+            .values(turn=turn.number, language=language, category_tag=category_tag)
         )
         with self._db.write() as connection:
             if not _won(connection, statement):

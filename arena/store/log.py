@@ -109,8 +109,12 @@ class SqlVoteLog:
 
     # --- other records ----------------------------------------------------------------------
 
-    def append(self, rows: Iterable[tuple[Record, Content | None]]) -> int:
+    def append(
+        self, rows: Iterable[tuple[Record, Content | None]], lease: Lease | None = None
+    ) -> int:
         with self._db.write() as connection:
+            if lease is not None:
+                hold(connection, lease)
             return _append(connection, rows)
 
     def import_file(
@@ -193,6 +197,19 @@ class SqlVoteLog:
             rows = connection.execute(query).all()
             said = _said_of([row.id for row in rows], until, connection)
         return [_log_row(row, said.get(row.id, [])) for row in rows]
+
+    def events(self, campaigns: Sequence[str]) -> list[LogRow]:
+        query = (
+            select(records)
+            .where(
+                records.c.type == "method",
+                records.c.campaign.in_(campaigns),
+                records.c.seq.is_not(None),
+            )
+            .order_by(records.c.seq)
+        )
+        with self._db.read() as connection:
+            return [LogRow(row.seq, _record(row), row.hash) for row in connection.execute(query)]
 
     def outcomes(self, campaigns: Sequence[str]) -> Iterator[Outcome]:
         place = tuple_(battles.c.ended_at, battles.c.id)

@@ -10,9 +10,19 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from arena.errors import LeaseLost
-from arena.interfaces import Campaign, Lease, LeaseSeen, ModelEntry, RosterRevision, Snapshot
+from arena.interfaces import (
+    Campaign,
+    Lease,
+    LeaseSeen,
+    ModelEntry,
+    Published,
+    RosterRevision,
+    Snapshot,
+)
 from arena.store.engine import Database
 from arena.store.tables import campaigns, leases, roster_revisions, snapshots
+
+_AT_ONCE = 500
 
 
 def add_campaign(connection: Connection, campaign: Campaign) -> bool:
@@ -192,15 +202,35 @@ class SqlSnapshots:
             .order_by(snapshots.c.id.desc())
             .limit(1)
         )
-        if method is not None:
-            query = query.where(snapshots.c.method == method)
+        wanted = snapshots.c.official if method is None else snapshots.c.method == method
+        query = query.where(wanted)
         with self._db.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else Snapshot(*row[1:])
 
+    def published(self) -> list[Published]:
+        columns = [snapshots.c[name] for name in Published.__slots__]
+        with self._db.read() as connection:
+            found = connection.execute(select(*columns).order_by(snapshots.c.id))
+            return [Published(*row) for row in found]
+
+    def drop(self, lease: Lease, ids: Sequence[int]) -> None:
+        with self._db.write() as connection:
+            hold(connection, lease)
+            for start in range(0, len(ids), _AT_ONCE):
+                some = ids[start : start + _AT_ONCE]
+                connection.execute(delete(snapshots).where(snapshots.c.id.in_(some)))
+
+    def categories(self, campaign: str) -> list[str]:
+        query = select(snapshots.c.category).where(snapshots.c.campaign == campaign).distinct()
+        with self._db.read() as connection:
+            return sorted(connection.execute(query).scalars())
+
     def history(self, campaigns: Sequence[str], limit: int) -> list[dict[str, Any]]:
         """What was published, newest first, without the rows."""
-        columns = [column for column in snapshots.c if column.name not in {"rows", "config"}]
+        columns = [
+            column for column in snapshots.c if column.name not in {"rows", "config", "details"}
+        ]
         query = (
             select(*columns)
             .where(snapshots.c.campaign.in_(campaigns))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     text,
+    true,
 )
 
 metadata = MetaData(
@@ -159,6 +160,7 @@ records = Table(
     Column("target", Text),
     Column("reason", Text),
     Column("content_digest", Text),
+    Column("data", JSON(none_as_null=True)),
     Column("hash", Text, nullable=False),
     Column("idempotency_key", Text),
     Column("request_digest", Text),
@@ -183,6 +185,15 @@ records = Table(
         postgresql_where=text("target IS NOT NULL"),
     ),
     Index(None, "campaign", "seq"),
+    # The few events of a campaign among its many votes.
+    Index(
+        "ix_records_events",
+        "campaign",
+        "type",
+        "seq",
+        sqlite_where=text("type = 'method'"),
+        postgresql_where=text("type = 'method'"),
+    ),
 )
 
 contents = Table(
@@ -235,6 +246,8 @@ snapshots = Table(
     Column("config_hash", Text, nullable=False),
     Column("rows", JSON, nullable=False),
     Column("voters", Integer, nullable=False),
+    Column("official", Boolean, nullable=False, server_default=true()),
+    Column("details", JSON, nullable=False, server_default=text("'{}'")),
     Index(None, "campaign", "category", "id"),
 )
 

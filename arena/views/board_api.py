@@ -8,9 +8,10 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from arena import roster
-from arena.boards import OVERALL
+from arena import categories, roster
+from arena.boards import METHODS, OVERALL
 from arena.interfaces import LookAgain
+from arena.records import LogRow
 from arena.relay import HEARTBEAT_SECONDS
 from arena.views import schemas
 from arena.views.battle_api import event_stream
@@ -111,7 +112,43 @@ def boards() -> Response:
     refusals=(503,),
 )
 def campaigns() -> Response:
-    return jsonify({"campaigns": [c.to_json() for c in services().campaigns.public()]})
+    found = services()
+    public = found.campaigns.public()
+    events = found.store.votes.events([campaign.id for campaign in public])
+    return jsonify(
+        {
+            "campaigns": [
+                {
+                    **campaign.to_json(),
+                    "categories": _categories(found, campaign.id),
+                    "methods": [
+                        _method_event(row) for row in events if row.record.campaign == campaign.id
+                    ],
+                }
+                for campaign in public
+            ]
+        }
+    )
+
+
+def _categories(found: Services, campaign: str) -> list[dict[str, str]]:
+    keys = set(found.store.snapshots.categories(campaign)) & categories.TITLES.keys()
+    titles = ((key, categories.title(key)) for key in categories.in_order(keys))
+    return [{"id": key, "title": title.en, "title_zh": title.zh} for key, title in titles]
+
+
+def _method_event(row: LogRow) -> dict[str, Any]:
+    data = row.record.data or {}
+    method = data.get("method") or {}
+    return {
+        "log_position": row.seq,
+        "at": row.record.timestamp,
+        "method": method.get("name", METHODS[0]),
+        "variant": method.get("variant"),
+        "automatic": data.get("automatic", True),
+        "reason": row.record.reason,
+        "evidence": data.get("evidence"),
+    }
 
 
 @blueprint.get("/models")

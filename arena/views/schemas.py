@@ -135,6 +135,7 @@ class BoardRow(BaseModel):
     ties: int
     grades: list[int]
     component: int | None
+    mean_win_rate: float | None
 
 
 class BoardView(BaseModel):
@@ -148,11 +149,13 @@ class BoardView(BaseModel):
     campaign: str
     category: str
     voters: int
+    fit: dict[str, Any] | None = Field(description="How well the model fits the votes.")
+    evidence: dict[str, Any] | None = Field(description="Why this method was chosen.")
     rows: list[BoardRow]
 
 
 class BoardEntry(BaseModel):
-    """A board that was published, without its rows."""
+    """A board that was published, without its rows. `official`: of the campaign's own method."""
 
     id: int
     campaign: str
@@ -161,12 +164,34 @@ class BoardEntry(BaseModel):
     log_position: int
     published_at: str
     config_hash: str
+    voters: int
+    official: bool
 
 
 class BoardsView(BaseModel):
     """Boards, newest first."""
 
     boards: list[BoardEntry]
+
+
+class CategoryView(BaseModel):
+    """A slice of a campaign's votes that has a board of its own."""
+
+    id: str
+    title: str
+    title_zh: str
+
+
+class MethodEvent(BaseModel):
+    """From this log position on the campaign's board is rated so. `auto`: the votes decide."""
+
+    log_position: int
+    at: str
+    method: str
+    variant: str | None
+    automatic: bool
+    reason: str | None
+    evidence: dict[str, Any] | None
 
 
 class CampaignEntry(BaseModel):
@@ -186,6 +211,8 @@ class CampaignEntry(BaseModel):
     state: str
     public: bool
     publish_text: bool
+    categories: list[CategoryView]
+    methods: list[MethodEvent]
 
 
 class CampaignsView(BaseModel):

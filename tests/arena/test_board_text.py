@@ -5,7 +5,8 @@ import io
 
 from arena.board_text import to_csv, to_table
 from arena.boards import UNRATED
-from arena.leaderboard import Tally, board_json, compute
+from arena.leaderboard import Method, board_json, compute
+from arena.tally import Tally, Vote
 
 RING = [("a", "b", 1, "model_a"), ("b", "c", 1, "model_a"), ("c", "a", 2, "model_a")]
 STAR = ('sta"r,', "a", 2, "model_a")
@@ -14,14 +15,14 @@ QUIET = {"model": "quiet", "name": "quiet", "organization": "", "license": "", *
 
 def document(votes, unrated=()):
     tally = Tally()
-    tally.add_many(votes)
-    board = board_json(compute(tally), file="votes.csv")
+    tally.add_many(Vote(seq, *vote) for seq, vote in enumerate(votes))
+    board = board_json(compute(tally, Method()), file="votes.csv")
     return {**board, "rows": [*board["rows"], *unrated]}
 
 
 def test_the_csv_has_every_number_in_full():
     board = document([*RING, STAR], [QUIET])
-    lines = list(csv.DictReader(io.StringIO(to_csv(board))))
+    lines = list(csv.DictReader(io.StringIO(to_csv([board]))))
     assert [line["model"] for line in lines] == [row["model"] for row in board["rows"]]
     for line, row in zip(lines, board["rows"], strict=True):
         assert line["rating"] == ("" if row["rating"] is None else repr(row["rating"]))
@@ -36,6 +37,9 @@ def test_the_table_is_aligned_beside_wide_names():
         " 1–2  b      1000.0  759.2 … 1240.8      2     1       1     0\n"
         " 1–2  通义   1000.0  759.2 … 1240.8      2     1       1     0\n"
         "   –  e\u0301           –               –      0     0       0     0\n"
+        "\n"
+        "Method: bt.\n"
+        "Being side A gains +0.0 ± 481.5 points.\n"
     )
 
 
@@ -51,4 +55,21 @@ def test_the_table_warns_where_components_cannot_be_compared():
     assert "component" not in to_table(document(RING))
     table = to_table(document([*RING, ("x", "y", 1, "model_a")]))
     assert "component" in table.splitlines()[0]
-    assert table.endswith("Ratings and ranks of different components cannot be compared.\n")
+    assert "\nRatings and ranks of different components cannot be compared.\n" in table
+
+
+def test_the_table_says_why_its_method_was_chosen_and_what_cannot_be_told():
+    board = document(RING)
+    board["method"], board["config"]["variant"] = "graded", "by_voter_habit"
+    board["evidence"] = {"reason": "Grades inform."}
+    board["fit"]["side_effect"] = {"rating": None, "se": None, "problem": "it is so"}
+    assert to_table(board).endswith(
+        "\n\nMethod: graded (by voter habit). Grades inform.\n"
+        "What being side A gains cannot be told: it is so.\n"
+    )
+
+
+def test_boards_of_categories_are_one_csv():
+    boards = [{**document(RING), "category": key} for key in ("zh", "en")]
+    lines = list(csv.DictReader(io.StringIO(to_csv(boards, by_category=True))))
+    assert [line["category"] for line in lines] == ["zh"] * 3 + ["en"] * 3

@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import create_engine, text
 
 from arena import __version__
+from arena.boards import METHODS
 from arena.cli import main
 from tests.arena.http_world import World
 from tests.services import ROOT, wait_until
@@ -203,7 +204,7 @@ BAD_FILES = {
         '{"model_a": "\\ud800", "model_b": "y", "grade": 1}\n',
         ("v.jsonl", "row 1", "'model_a'"),
     ),
-    "parquet": ("v.parquet", "PAR1", ("v.parquet", "not available yet")),
+    "parquet": ("v.parquet", "PAR1", ("v.parquet", "not a valid Parquet file")),
     "unknown kind": ("v.txt", VOTES, ("v.txt", ".csv", ".jsonl")),
 }
 
@@ -225,11 +226,72 @@ def test_a_file_that_is_not_there_or_no_file_is_one_line(data: Path) -> None:
     refused(run("rate", "bytes.csv"), "bytes.csv", "line 2", "UTF-8")
 
 
-def test_options_that_are_not_available_yet_say_so(data: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_rates_a_file(data: Path, method: str) -> None:
     (data / "v.csv").write_text(VOTES)
-    for method in ("graded", "davidson", "rao-kupper", "elo"):
-        refused(run("rate", "v.csv", "--method", method), method, "not available yet")
-    refused(run("rate", "v.csv", "--interval", "bootstrap"), "not available yet")
+    board = json.loads(run("rate", "v.csv", "--method", method, "--format", "json").stdout)
+    assert board["method"] == ("bt" if method == "auto" else method)
+    assert (board["evidence"] is None) == (method != "auto")
+
+
+def test_options_that_do_not_go_together_are_one_line(data: Path) -> None:
+    (data / "v.csv").write_text(VOTES)
+    refused(run("rate", "v.csv", "--method", "bt", "--variant", "pooled"), "no variants")
+    refused(run("rate", "v.csv", "--interval", "bootstrap", "--clustered"), "neither voters")
+    refused(run("rate", "v.csv", "--clustered"), "too few")
+    refused(run("rate", "v.csv", "--weights", "inverse_propensity"), "no propensity")
+
+
+def test_rate_draws_a_board(data: Path) -> None:
+    (data / "v.csv").write_text(VOTES)
+    assert run("rate", "v.csv", "--plot", "board.svg").exit_code == 0
+    assert (data / "board.svg").read_text().startswith("<svg")
+    refused(run("rate", "v.csv", "--plot", "missing/board.svg"), "missing/board.svg")
+
+
+def test_rate_by_language_makes_a_board_and_a_picture_of_each(data: Path) -> None:
+    (data / "v.csv").write_text(
+        "model_a,model_b,winner,language\nx,y,model_a,en\ny,x,model_a,en\nx,y,tie,zh\n"
+    )
+    table = run("rate", "v.csv", "--by", "language", "--plot", "b.svg").stdout
+    assert [line for line in table.splitlines() if line in ("en", "zh")] == ["en", "zh"]
+    assert {path.name for path in data.glob("*.svg")} == {"b-en.svg", "b-zh.svg"}
+    shown = json.loads(run("rate", "v.csv", "--by", "language", "--format", "json").stdout)
+    assert [board["category"] for board in shown["boards"]] == ["en", "zh"]
+    lines = run("rate", "v.csv", "--by", "language", "--format", "csv").stdout.splitlines()
+    assert lines[0].startswith("category,model") and len(lines) == 5
+
+
+def test_agreement_is_told_of_voters_and_of_judges(data: Path) -> None:
+    (data / "v.csv").write_text(
+        "question_id,model_a,model_b,winner,voter\n"
+        + "".join(f"{i},x,y,{w},v{v}\n" for i in range(5) for v in (1, 2) for w in ["model_a"])
+    )
+    (data / "j.csv").write_text(
+        "question_id,model_a,model_b,winner,voter\n"
+        + "".join(f"{i},x,y,model_b,judge\n" for i in range(5))
+    )
+    report = json.loads(run("agreement", "v.csv", "--with", "j.csv", "--format", "json").stdout)
+    assert report["people"] and report["judges"]
+    assert run("agreement", "v.csv").stdout
+    refused(run("agreement", "missing.csv"), "missing.csv")
+
+
+def test_a_method_is_pinned_by_a_record(living: World, data: Path) -> None:
+    result = run("method", "davidson", "--reason", "As last year.")
+    assert result.exit_code == 0, result.stderr
+    wait_until(lambda: living.store.votes.events(["online"]), what="the record")
+    (event,) = living.store.votes.events(["online"])
+    assert event.record.reason == "As last year."
+    wait_until(
+        lambda: (board := living.store.snapshots.latest("online", "overall"))
+        and board.method == "davidson",
+        what="the board",
+    )
+    refused(run("method", "davidson"), "--reason")
+    refused(run("method", "magic", "--reason", "x"), "magic")
+    refused(run("method", "bt", "--variant", "pooled", "--reason", "x"), "no variants")
+    refused(run("method", "bt", "--campaign", "nope", "--reason", "x"), "nope")
 
 
 @pytest.mark.parametrize("anchor", ["nobody=1000", "=1000", "x=nan", "x=inf"])
@@ -268,7 +330,7 @@ def test_rate_gives_the_same_numbers_in_every_format(data: Path) -> None:
     assert [float(row["rating"]) for row in table] == [row["rating"] for row in rows]
     shown = run("rate", "v.csv").stdout.splitlines()
     assert shown[0].split()[:3] == ["rank", "model", "rating"]
-    for line, row in zip(shown[1:], rows, strict=True):
+    for line, row in zip(shown[1 : len(rows) + 1], rows, strict=True):
         assert row["model"] in line
         assert f"{row['rating']:.1f}" in line
 

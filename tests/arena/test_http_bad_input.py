@@ -503,7 +503,6 @@ QUERIES: dict[str, tuple[int, str]] = {
     "board?method=nope": (422, "invalid-field"),
     "board?method=": (422, "invalid-field"),
     "board?method=nope&method=bt": (422, "invalid-field"),
-    "board?method=elo": (404, "not-found"),
 }
 
 

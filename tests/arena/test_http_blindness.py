@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 from flask.testing import FlaskClient
 
+from arena.boards import METHODS
 from arena.errors import EndpointBroken, EndpointRefused
 from arena.interfaces import Finished, ModelEntry
 from tests.arena.http_world import BEGUN, World
@@ -56,8 +57,10 @@ def world(
     folder: Path = tmp_path_factory.mktemp("arena")
     entries = [entry for entry, _ in models]
     with redis_server() as url, World(folder, url, entries) as made:
-        # its first board would otherwise come in the middle of a battle
-        wait_until(lambda: made.store.snapshots.latest("online", "overall"), what="a board")
+        # its first boards would otherwise come in the middle of a battle
+        latest = made.store.snapshots.latest
+        for method in METHODS[1:]:
+            wait_until(lambda m=method: latest("online", "overall", m), what="a board")
         yield made
 
 

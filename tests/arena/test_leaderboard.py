@@ -2,24 +2,29 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from arena import leaderboard
+from arena.boards import OVERALL
 from arena.errors import BadFile, InvalidField
 from arena.leaderboard import (
+    METHOD_NAMES,
     Board,
+    Method,
     Row,
-    Tally,
     board_json,
-    check_interval,
-    check_method,
-    compute,
     config_hash,
+    decision,
+    decision_is_due,
+    method_record,
     rate_file,
+    supported,
 )
+from arena.leaderboard import compute as compute_by
+from arena.tally import Tally, Vote
 
 ROOT = Path(__file__).parents[2]
 CROWD_VOTES = ROOT / "arena" / "demo" / "llmfao_crowd_votes.csv"
@@ -34,12 +39,17 @@ RING = [
     ("b", "a", None, "tie"),
     ("c", "b", None, "model_b"),
 ]
+GRADES = {2: "model_a", 1: "model_a", 0: "tie", -1: "model_b", -2: "model_b"}
 
 
 def tally_of(votes) -> Tally:
     tally = Tally()
-    tally.add_many(votes)
+    tally.add_many(Vote(seq, *vote) for seq, vote in enumerate(votes, 1))
     return tally
+
+
+def compute(tally, method=None, **options) -> Board:
+    return compute_by(tally, method or Method(), **options)
 
 
 def random_votes(count, models=12, seed=0):
@@ -71,62 +81,12 @@ def test_a_both_bad_vote_is_a_tie():
     assert flagged == plain
 
 
-def test_one_by_one_or_all_at_once_the_tally_is_the_same(monkeypatch):
-    monkeypatch.setattr(leaderboard, "_BUFFERED_VOTES", 7)  # many flushes, at every remainder
-    votes = random_votes(500)
-    tally = Tally()
-    for vote in votes:
-        tally.add(*vote)
-    assert tally.votes == tally_of(votes).votes == 500
-    assert compute(tally) == compute(tally_of(votes))
-    assert sum(row.votes for row in compute(tally).rows) == 1000
-
-
-def test_more_votes_than_the_buffer_holds_are_all_counted():
-    tally = tally_of(RING * 30_000)
-    assert tally.votes == 210_000
-    assert row_of(compute(tally), "a").grades == (30_000, 0, 60_000, 30_000, 0)
-
-
-def test_a_removed_vote_leaves_no_trace():
-    tally = tally_of([*RING, ("a", "newcomer", 2, "model_a")])
-    tally.remove("a", "newcomer", 2, "model_a")
-    assert tally.votes == len(RING)
-    assert compute(tally) == compute(tally_of(RING))
-
-
-def test_a_vote_that_was_never_counted_cannot_be_removed():
-    tally = tally_of(RING)
-    with pytest.raises(ValueError, match="never counted"):
-        tally.remove("a", "b", 1, "model_a")
-    with pytest.raises(ValueError, match="no vote of z to remove"):
-        tally.remove("a", "z", 1, "model_a")
-    assert tally.votes == len(RING)
-
-
-@pytest.mark.parametrize(
-    "vote",
-    [
-        ("a", "b", 2, "model_b"),
-        ("a", "b", 0, "model_a"),
-        ("a", "b", 3, "model_a"),
-        ("a", "b", None, "nobody"),
-        ("a", "a", 1, "model_a"),
-    ],
-)
-def test_a_vote_that_makes_no_sense_is_refused(vote):
-    tally = Tally()
-    with pytest.raises(ValueError, match=r"do not make a vote|compared with itself"):
-        tally.add(*vote)
-    assert tally.votes == 0
-
-
 # --- rating ---------------------------------------------------------------------------------
 
 
 def test_the_crowd_votes_agree_with_the_reference_fit():
     expected = json.loads(REFERENCE.read_text())["llmfao_bt_half"]
-    board = rate_file(CROWD_VOTES)
+    board = rate_file(CROWD_VOTES)[OVERALL]
     assert board.converged and board.components == 1
     assert len(board.rows) == 59
     for model, rating, se in zip(
@@ -157,14 +117,18 @@ def test_a_warm_start_agrees_with_the_cold_one():
     votes = random_votes(400)
     earlier = compute(tally_of(votes[:350]))
     cold = compute(tally_of(votes))
-    warm = compute(tally_of(votes), start=earlier.start)
-    for model, strength in cold.start.items():
-        assert warm.start[model] == pytest.approx(strength, abs=1e-9)
+    warm = compute(tally_of(votes), warm=earlier.warm)
+    for model, strength in cold.warm.theta.items():
+        assert warm.warm.theta[model] == pytest.approx(strength, abs=1e-9)
 
 
 def test_a_warm_start_may_lack_models_and_have_others():
-    board = compute(tally_of(RING), start={"a": 1.0, "gone": 3.0})
-    assert row_of(board, "a").rating == pytest.approx(row_of(compute(tally_of(RING)), "a").rating)
+    warm = compute(tally_of([*RING, ("gone", "a", 2, "model_a")])).warm
+    board = compute(
+        tally_of([*RING, ("new", "a", 1, "model_a"), ("a", "new", 1, "model_a")]), warm=warm
+    )
+    cold = compute(tally_of([*RING, ("new", "a", 1, "model_a"), ("a", "new", 1, "model_a")]))
+    assert row_of(board, "new").rating == pytest.approx(row_of(cold, "new").rating)
 
 
 def test_a_model_that_won_everything_has_no_upper_bound_and_moves_nobody():
@@ -194,7 +158,7 @@ def test_components_are_rated_apart():
 
 def test_an_anchor_fixes_one_rating_and_keeps_all_differences():
     free = compute(tally_of(RING))
-    fixed = compute(tally_of(RING), anchor=("b", 1114))
+    fixed = compute(tally_of(RING), Method(anchor=("b", 1114)))
     assert row_of(fixed, "b").rating == pytest.approx(1114)
     shift = 1114 - row_of(free, "b").rating
     for model in "abc":
@@ -205,42 +169,33 @@ def test_an_anchor_fixes_one_rating_and_keeps_all_differences():
 @pytest.mark.parametrize("anchor", [("nobody", 1000.0), ("quiet", 1000.0), ("a", math.nan)])
 def test_an_anchor_that_cannot_hold_is_refused(anchor):
     with pytest.raises(InvalidField, match="anchor") as caught:
-        compute(tally_of(RING), anchor=anchor)
+        compute(tally_of(RING), Method(anchor=anchor))
     assert caught.value.field == "anchor"
 
 
-def test_auto_stands_for_bradley_terry():
-    assert check_method("auto") == check_method("bt") == "bt"
-    assert compute(tally_of(RING)).method == "bt"
-
-
-@pytest.mark.parametrize("name", ["graded", "davidson", "rao-kupper", "elo"])
-def test_a_later_method_is_not_available_yet(name):
-    with pytest.raises(InvalidField, match=f"'{name}' is not available yet; .*auto, bt") as caught:
-        check_method(name)
-    assert caught.value.field == "method"
-
-
-def test_a_later_interval_is_not_available_yet():
-    with pytest.raises(InvalidField, match="'bootstrap' is not available yet; available: sandwich"):
-        check_interval("bootstrap")
-
-
 @pytest.mark.parametrize(
-    ("check", "field"), [(check_method, "method"), (check_interval, "interval")]
+    ("options", "field", "words"),
+    [
+        ({"name": "magic"}, "method", "'magic' is unknown; it is one of graded, bt"),
+        ({"interval": "magic"}, "interval", "'magic' is unknown; it is one of sandwich"),
+        ({"name": "graded", "variant": "magic"}, "variant", "'magic' is unknown"),
+        ({"variant": "pooled"}, "variant", "'bt' has no variants"),
+        ({"weights": "magic"}, "weights", "'magic' is unknown"),
+        ({"ranks": "magic"}, "ranks", "'magic' is unknown"),
+        ({"interval": "bootstrap", "clustered": True}, "interval", "neither voters nor weights"),
+    ],
 )
-def test_an_unknown_option_is_refused(check, field):
-    with pytest.raises(InvalidField, match=f"The {field} 'magic' is unknown") as caught:
-        check("magic")
+def test_an_option_that_makes_no_sense_is_refused(options, field, words, tmp_path):
+    with pytest.raises(InvalidField, match=words) as caught:
+        Method(**options)
     assert caught.value.field == field
+    options["name"] = options.get("name", "bt")
+    with pytest.raises(InvalidField, match=words):  # before the file is looked for
+        rate_file(tmp_path / "missing.csv", **options)
 
 
-def test_options_are_refused_before_a_file_is_read(tmp_path):
-    with pytest.raises(InvalidField):
-        rate_file(tmp_path / "missing.csv", method="magic")
-    with pytest.raises(InvalidField):
-        rate_file(tmp_path / "missing.csv", interval="magic")
-    with pytest.raises(BadFile):
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(BadFile, match="cannot be read"):
         rate_file(tmp_path / "missing.csv")
 
 
@@ -248,8 +203,13 @@ def test_the_configuration_pins_every_number():
     config = compute(tally_of(RING)).config
     assert config == {
         "method": "bt",
+        "variant": None,
         "ties": "half_win",
         "interval": "sandwich",
+        "rounds": None,
+        "clustered": None,
+        "weights": None,
+        "ranks": "pairwise",
         "level": 0.95,
         "scale": {"base": 10, "width": 400.0, "mean": 1000.0},
         "anchor": None,
@@ -275,7 +235,189 @@ def test_excluded_votes_do_not_count(tmp_path):
         {"type": "exclusion", "target": "x", "reason": "flood"},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert row_of(rate_file(path), "x").votes == 1
+    assert row_of(rate_file(path)[OVERALL], "x").votes == 1
+
+
+# --- methods --------------------------------------------------------------------------------
+
+
+def graded_votes(count, models=6, seed=0, voters=0):
+    """Votes of a world in which the grade informs: a threshold model of equal steps."""
+    rng = np.random.default_rng(seed)
+    strength = np.linspace(1, -1, models)
+    for _ in range(count):
+        a, b = rng.choice(models, 2, replace=False)
+        latent = strength[a] - strength[b] + rng.logistic()
+        grade = int(np.searchsorted([-1.5, -0.4, 0.4, 1.5], latent)) - 2
+        voter = f"v{rng.integers(voters)}" if voters else None
+        yield (f"m{a}", f"m{b}", grade, GRADES[grade], voter)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_every_method_orders_a_clear_ladder(name):
+    board = compute(tally_of(graded_votes(3000)), Method(name))
+    assert [row.model for row in board.rows] == [f"m{i}" for i in range(6)]
+    assert board.method == board.config["method"] == name
+    assert board.converged
+
+
+@pytest.mark.parametrize("variant", ["pooled", "by_voter_habit", "stereotype"])
+def test_graded_has_variants_that_agree_where_voters_are_alike(variant):
+    tally = tally_of(graded_votes(4000, voters=20))
+    board = compute(tally, Method("graded", variant))
+    pooled = compute(tally, Method("graded"))
+    assert board.config["variant"] == variant
+    assert [row.model for row in board.rows] == [row.model for row in pooled.rows]
+
+
+def test_the_order_of_the_votes_matters_to_elo_alone():
+    votes = list(graded_votes(400))
+    for name in METHOD_NAMES:
+        straight = compute(tally_of(votes), Method(name))
+        turned = compute(tally_of(votes[::-1]), Method(name))
+        assert (straight.rows != turned.rows) == (name == "elo")
+
+
+def test_elo_claims_no_interval():
+    board = compute(tally_of(graded_votes(200)), Method("elo", anchor=("m0", 1200.0)))
+    assert [row.rank for row in board.rows] == [1, 2, 3, 4, 5, 6]
+    assert row_of(board, "m0").rating == pytest.approx(1200)
+    for row in board.rows:
+        shown = row.to_json()
+        assert shown["rating_lower"] is shown["rating_upper"] is shown["rank_lower"] is None
+
+
+def test_clustered_intervals_are_wider_where_voters_repeat_themselves():
+    votes = [vote for vote in graded_votes(400, voters=40) for _ in range(5)]
+    plain, clustered = (
+        compute(tally_of(votes), Method(clustered=clustered)) for clustered in (False, True)
+    )
+    for row, wide in zip(plain.rows, clustered.rows, strict=True):
+        assert wide.rating == row.rating
+        assert wide.rating_upper - wide.rating > 1.5 * (row.rating_upper - row.rating)
+
+
+def test_too_few_voters_make_no_clustered_interval():
+    with pytest.raises(InvalidField, match="2 voters are too few") as caught:
+        compute(tally_of(graded_votes(50, voters=2)), Method(clustered=True))
+    assert caught.value.field == "clustered"
+
+
+def test_the_bootstrap_agrees_with_the_sandwich_and_repeats_itself():
+    tally = tally_of(graded_votes(3000))
+    sandwich, one, again = (
+        compute(tally, Method(interval=name)) for name in ("sandwich", "bootstrap", "bootstrap")
+    )
+    assert one == again
+    for row, drawn in zip(sandwich.rows, one.rows, strict=True):
+        assert drawn.rating_upper - drawn.rating_lower == pytest.approx(
+            row.rating_upper - row.rating_lower, rel=0.15
+        )
+
+
+def test_votes_of_rare_pairs_weigh_more_by_inverse_propensity():
+    votes = [("a", "b", 1, "model_a", None, 0.9)] * 90 + [("b", "a", 1, "model_a", None, 0.1)] * 10
+    board = compute(tally_of(votes), Method(weights="inverse_propensity"))
+    assert row_of(board, "a").rating == pytest.approx(row_of(board, "b").rating)
+    assert row_of(board, "a").votes == 100
+
+
+def test_votes_without_a_propensity_cannot_be_weighted():
+    with pytest.raises(InvalidField, match="7 votes have no propensity"):
+        compute(tally_of(RING), Method(weights="inverse_propensity"))
+
+
+def test_simultaneous_ranks_are_never_bolder():
+    tally = tally_of(graded_votes(600, models=10))
+    bold, careful = (compute(tally, Method(ranks=r)) for r in ("pairwise", "simultaneous"))
+    for row in bold.rows:
+        assert row_of(careful, row.model).rank <= row.rank
+        assert row_of(careful, row.model).rank_upper >= row.rank_upper
+
+
+def test_what_being_side_a_gains_is_told_or_why_it_cannot_be():
+    votes = list(graded_votes(500))
+    told = compute(tally_of(votes)).fit["side_effect"]
+    assert abs(told["rating"]) < 3 * told["se"] and told["problem"] is None
+    one_side = [("star", f"m{i % 3}", 1 - 2 * (i % 2), GRADES[1 - 2 * (i % 2)]) for i in range(30)]
+    untold = compute(tally_of(one_side)).fit["side_effect"]
+    assert untold["rating"] is None and "same model" in untold["problem"]
+
+
+# --- the choice of a method -----------------------------------------------------------------
+
+
+def test_votes_with_informative_grades_support_the_graded_model():
+    choice = supported(tally_of(graded_votes(4000)))
+    assert choice.method == "graded"
+
+
+def test_votes_without_grades_support_bradley_terry():
+    choice = supported(tally_of([("a", "b", None, "model_a"), ("b", "a", None, "tie")] * 3000))
+    assert choice.method == "bt"
+
+
+def test_a_file_is_rated_by_what_its_votes_support(tmp_path):
+    path = tmp_path / "votes.csv"
+    lines = [f"{a},{b},{grade}" for a, b, grade, *_ in graded_votes(4000)]
+    path.write_text("model_a,model_b,grade\n" + "\n".join(lines))
+    board = rate_file(path)[OVERALL]
+    assert board.method == "graded"
+    assert board.evidence["reason"]
+    assert rate_file(path, "bt")[OVERALL].evidence is None
+
+
+def test_a_decision_is_due_when_the_graded_votes_have_doubled():
+    tally, due, decided = Tally(), [], 0
+    for seq, vote in enumerate(graded_votes(5000), 1):
+        tally.add(Vote(seq, *vote))
+        if seq % 100 == 0 and decision_is_due(tally, decided):
+            decided = seq
+            due.append(seq)
+    assert all(later == 2 * earlier for earlier, later in pairwise(due))
+    assert len(due) >= 2
+
+
+def test_a_decision_is_a_record_that_pins_method_and_evidence():
+    record = decision("online", tally_of(graded_votes(4000)))
+    assert (record.type, record.campaign) == ("method", "online")
+    method = Method.from_json(json.loads(json.dumps(record.data["method"])))
+    assert method.name == "graded"
+    assert record.data["automatic"] and record.data["votes"] == 4000
+    assert record.reason == record.data["evidence"]["reason"]
+
+
+def test_an_operators_method_is_pinned_for_good():
+    data = method_record("online", "As last year.", Method("bt")).data
+    assert not data["automatic"]
+    assert Method.from_json(data["method"]) == Method("bt")
+
+
+def test_a_method_survives_being_written_down():
+    for method in (Method("graded", anchor=("a", 1000.0)), Method(clustered=True), Method("elo")):
+        assert Method.from_json(json.loads(json.dumps(method.to_json()))) == method
+
+
+# --- categories -----------------------------------------------------------------------------
+
+
+def test_a_file_is_rated_by_its_categories(tmp_path):
+    path = tmp_path / "votes.csv"
+    path.write_text(
+        "model_a,model_b,winner,category_tag,language,turns\n"
+        + 'x,y,model_a,"coding,math",en,1\nx,y,model_b,math,zh,2\nx,y,tie,,,\n' * 5
+    )
+    by_category = rate_file(path, by="category")
+    assert {key: row_of(board, "x").votes for key, board in by_category.items()} == {
+        "coding": 5,
+        "math": 10,
+    }
+    assert set(rate_file(path, by="language")) == {"en", "zh"}
+    assert set(rate_file(path, by="turns")) == {"multi-turn", "single-turn"}
+
+
+def test_a_file_without_categories_has_one_board():
+    assert list(rate_file(CROWD_VOTES, "bt", by="language")) == [OVERALL]
 
 
 # --- showing --------------------------------------------------------------------------------
@@ -285,7 +427,7 @@ def test_the_json_is_the_object_of_the_board_call():
     shown = board_json(compute(tally_of(RING)), file="votes.csv")
     assert list(shown) == [
         *("log_position", "method", "config", "config_hash", "published_at"),
-        *("campaign", "category", "voters", "rows"),
+        *("campaign", "category", "voters", "fit", "evidence", "rows"),
         *("file", "converged", "components"),
     ]
     assert shown["log_position"] is None and shown["published_at"] is None
@@ -293,7 +435,7 @@ def test_the_json_is_the_object_of_the_board_call():
     assert list(shown["rows"][0]) == [
         *("model", "rank", "rank_lower", "rank_upper"),
         *("rating", "rating_lower", "rating_upper"),
-        *("votes", "wins", "losses", "ties", "grades", "component"),
+        *("votes", "wins", "losses", "ties", "grades", "component", "mean_win_rate"),
         *("name", "organization", "license", "link"),
     ]
     json.dumps(shown, allow_nan=False)

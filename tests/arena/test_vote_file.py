@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from arena import vote_file
+from arena import columns
 from arena.errors import BadFile
 from arena.vote_file import VoteRow, read_votes
 
@@ -61,6 +61,7 @@ def test_the_crowd_votes_are_read_as_winner_only_votes():
         winner="tie",
         both_bad=False,
         voter="worker-58",
+        question="8",
     )
 
 
@@ -122,6 +123,8 @@ def test_every_optional_field_survives_both_formats(csv_file, jsonl_file):
         "timestamp": "2026-11-22T10:00:00+02:00",
         "language": "zh",
         "category_tag": "coding",
+        "turns": 3,
+        "propensity": 0.25,
         "reasons": ["clear", "short"],
         "comment": "line one\nline two",
         "conversation_a": talk,
@@ -136,7 +139,8 @@ def test_every_optional_field_survives_both_formats(csv_file, jsonl_file):
     assert from_csv == from_json
     expected = {name: row[name] for name in asdict(from_json) if name in row}
     expected |= {"timestamp": "2026-11-22T08:00:00.000Z", "reasons": ("clear", "short")}
-    assert asdict(from_json) == {**expected, "row": 1, "both_bad": False}
+    expected |= {"row": 1, "both_bad": False, "question": None}
+    assert asdict(from_json) == expected
 
 
 @pytest.mark.parametrize(
@@ -150,6 +154,39 @@ def test_every_optional_field_survives_both_formats(csv_file, jsonl_file):
 )
 def test_times_are_normalised(jsonl_file, given, read):
     assert only(jsonl_file({**GOOD, "timestamp": given})).timestamp == read
+
+
+@pytest.mark.parametrize(
+    ("columns", "question"),
+    [
+        ({"question_id": "q1", "prompt": "Why?"}, "q1"),
+        ({"question_id": None, "prompt": "Why?\0"}, "Why?\0"),
+        ({"question_id": 7}, "7"),
+        ({"question_id": 7.0}, "7"),
+        ({"prompt": [{"role": "user", "content": "Why?"}]}, None),
+        ({}, None),
+    ],
+)
+def test_votes_on_the_same_question_can_be_told(jsonl_file, columns, question):
+    assert only(jsonl_file({**GOOD, **columns})).question == question
+
+
+def test_a_long_question_is_told_by_its_digest(jsonl_file):
+    rows = [{**GOOD, "prompt": "x" * 5000 + end} for end in ("", "\ud800", "")]
+    first, second, third = (vote.question for vote in read_votes(jsonl_file(*rows)))
+    assert first == third != second and len(first or "") == len(second or "") == 64
+
+
+@pytest.mark.parametrize("value", [2, 2.0, "2", "2.0"])
+def test_turns_are_whole_in_any_notation(jsonl_file, value):
+    assert only(jsonl_file({**GOOD, "turns": value})).turns == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [(1, 1.0), (0.004, 0.004), ("1e-05", 1e-5), ("0.5", 0.5)]
+)
+def test_a_propensity_is_a_probability_in_any_notation(jsonl_file, value, read):
+    assert only(jsonl_file({**GOOD, "propensity": value})).propensity == read
 
 
 def test_records_that_are_no_votes_are_skipped_and_keep_their_row_number(jsonl_file, csv_file):
@@ -203,25 +240,23 @@ def test_votes_are_read_as_a_stream(jsonl_file):
 # --- what is refused ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["votes.csv", "votes.jsonl", "votes.parquet", "votes"])
+@pytest.mark.parametrize("name", ["votes.csv", "votes.jsonl", "votes.parquet"])
 def test_a_missing_file_is_named(tmp_path, name):
     error = refusal(tmp_path / name)
     assert name in str(error) and "No such file" in str(error)
 
 
 def test_a_directory_is_refused(tmp_path):
-    assert "Is a directory" in str(refusal(tmp_path))
-
-
-def test_parquet_says_that_it_is_not_available_yet(csv_file):
-    assert "not available yet; use CSV or JSONL" in str(refusal(csv_file("PAR1", "v.parquet")))
+    for name in ("votes.csv", "votes.parquet"):
+        (tmp_path / name).mkdir()
+        assert "Is a directory" in str(refusal(tmp_path / name))
 
 
 def test_another_kind_of_file_is_refused(csv_file):
-    assert "must end in .csv or .jsonl" in str(refusal(csv_file("x", "votes.xlsx")))
+    assert "must end in .csv, .jsonl or .parquet" in str(refusal(csv_file("x", "votes.xlsx")))
 
 
-@pytest.mark.parametrize("name", ["votes.csv", "votes.jsonl"])
+@pytest.mark.parametrize("name", ["votes.csv", "votes.jsonl", "votes.parquet"])
 def test_an_empty_file_is_refused(csv_file, name):
     assert "the file is empty" in str(refusal(csv_file("", name)))
 
@@ -256,13 +291,13 @@ def test_a_csv_file_that_cannot_be_understood_is_refused_by_row_and_field(
 
 
 def test_a_csv_cell_without_end_is_refused(csv_file, monkeypatch):
-    monkeypatch.setattr(vote_file, "MAX_CELL", 1000)
+    monkeypatch.setattr(columns, "MAX_CELL", 1000)
     error = refusal(csv_file(f"model_a,model_b,winner\nx,y,{'z' * 1001}\n"))
     assert error.row == 1 and "field larger than field limit" in str(error)
 
 
 def test_a_line_without_end_is_refused(csv_file, monkeypatch):
-    monkeypatch.setattr(vote_file, "MAX_LINE", 1000)
+    monkeypatch.setattr(columns, "MAX_LINE", 1000)
     assert "line 1 is longer than 1000 bytes" in str(refusal(csv_file("x" * 5000, "v.jsonl")))
 
 
@@ -323,6 +358,18 @@ def test_a_line_that_is_no_json_object_is_refused_by_row(jsonl_file, line, words
         ({"timestamp": []}, "timestamp", "is not an ISO 8601 time"),
         ({"timestamp": "0001-01-01T00:00:00+14:00"}, "timestamp", "is not an ISO 8601 time"),
         ({"language": 5}, "language", "must be text, not 5"),
+        ({"turns": 0}, "turns", "0 is not a number of turns"),
+        ({"turns": 1.5}, "turns", "not a number of turns"),
+        ({"turns": True}, "turns", "not a number of turns"),
+        ({"turns": "9" * 400}, "turns", "not a number of turns"),
+        ({"turns": [1]}, "turns", "not a number of turns"),
+        ({"propensity": 0}, "propensity", "0 is not a probability above 0"),
+        ({"propensity": 1.01}, "propensity", "not a probability"),
+        ({"propensity": "nan"}, "propensity", "not a probability"),
+        ({"propensity": 10**400}, "propensity", "not a probability"),
+        ({"propensity": True}, "propensity", "not a probability"),
+        ({"question_id": 1.5}, "question_id", "must be text or a whole number, not 1.5"),
+        ({"prompt": False}, "prompt", "must be text or a whole number"),
         ({"comment": "half \udc00"}, "comment", "half of a surrogate pair"),
         ({"comment": "\0"}, "comment", "NUL"),
         ({"reasons": "clear"}, "reasons", "is not valid JSON"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -14,14 +15,16 @@ from typing import Any
 import pytest
 
 import arena.worker
+from arena.categories import of_vote
 from arena.errors import Unavailable
 from arena.interfaces import Snapshot, Store
-from arena.leaderboard import Tally, compute, config_hash
+from arena.leaderboard import METHOD_NAMES, Method, compute, config_hash, method_record
 from arena.records import Content, Record
 from arena.store import open_store
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
-from arena.worker import Worker
+from arena.tally import Tally, Vote
+from arena.worker import MIN_CATEGORY_VOTES, Worker
 from tests.fakes import CAMPAIGN, FakeLive, FakeStore, a_remark, a_vote, at_once
 from tests.services import wait_until
 
@@ -32,6 +35,7 @@ IMPORTED = replace(CAMPAIGN, id="imported", position=50)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arena.worker, "_PUBLISH_SECONDS", 0.05)
+    monkeypatch.setattr(arena.worker, "_OTHER_METHODS_SECONDS", 0.05)
 
 
 class World:
@@ -113,8 +117,9 @@ class World:
         return board.log_position >= max((row.seq or 0 for row in log), default=0)
 
     def history(self) -> list[tuple[str, int]]:
+        """The official boards that were published, newest first."""
         rows = self.store.snapshots.history(["online", "imported"], 999)
-        return [(row["campaign"], row["log_position"]) for row in rows]
+        return [(row["campaign"], row["log_position"]) for row in rows if row["official"]]
 
     def recomputed(self, board: Snapshot) -> list[dict[str, Any]]:
         """The rows of a board that is computed anew from the log up to its position."""
@@ -123,9 +128,23 @@ class World:
             if row.record.type == "vote" and row.excluded_reason is None:
                 record = row.record
                 tally.add(
-                    record.model_a or "", record.model_b or "", record.grade, record.winner or ""
+                    Vote(
+                        row.seq or 0,
+                        record.model_a or "",
+                        record.model_b or "",
+                        record.grade,
+                        record.winner or "",
+                        record.voter,
+                        categories=of_vote(
+                            language=record.language,
+                            category_tag=record.category_tag,
+                            turns=record.turns,
+                        ),
+                    )
                 )
-        return [row.to_json() for row in compute(tally).rows]
+        config = board.config
+        method = Method(config["method"], config.get("variant"))
+        return [row.to_json() for row in compute(tally, method, category=board.category).rows]
 
     def assert_clean(self, board: Snapshot) -> None:
         assert [rounded(row) for row in board.rows] == [
@@ -414,3 +433,164 @@ def test_without_redis_new_votes_are_found_by_polling(fake: World) -> None:
     with fake.working():
         fake.votes(3)
         assert total(fake.wait_for_board()) == 3
+
+
+# --- methods ------------------------------------------------------------------------------------
+
+
+def graded_rows(count: int, first: int = 0, **fields: Any) -> list[tuple[Record, Content | None]]:
+    """Votes whose grades inform: much better means stronger than better."""
+    draw = random.Random(first)  # noqa: S311  reproducible votes
+    rows = []
+    for number in range(first, first + count):
+        a, b = draw.sample(range(5), 2)
+        u = draw.random()
+        latent = 0.8 * (b - a) + math.log(u / (1 - u))
+        grade = sum(latent > bound for bound in (-1.5, -0.4, 0.4, 1.5)) - 2
+        winner = "tie" if grade == 0 else "model_a" if grade > 0 else "model_b"
+        names = {"model_a": f"m{a}", "model_b": f"m{b}"}
+        rows.append(a_vote(f"g{number}", grade=grade, winner=winner, **names, **fields))
+    return rows
+
+
+def published(world: World, method: str, category: str = "overall") -> Snapshot | None:
+    return world.store.snapshots.latest("online", category, method)
+
+
+def test_every_method_has_a_board_and_one_of_them_is_official(world: World) -> None:
+    world.votes(40)
+    with world.working():
+        wait_until(
+            lambda: all(
+                (board := published(world, name)) and board.log_position == 40
+                for name in METHOD_NAMES
+            ),
+            what="all boards",
+        )
+    for name in METHOD_NAMES:
+        board = published(world, name)
+        assert board is not None and board.official == (name == "bt")
+        world.assert_clean(board)
+    assert world.board() == published(world, "bt")
+
+
+def test_the_votes_decide_the_method_and_the_log_tells_when_and_why(fake: World) -> None:
+    fake.store.votes.append(graded_rows(3000))
+    with fake.working():
+        wait_until(
+            lambda: (board := fake.board()) and board.method == "graded", 20, what="the change"
+        )
+    (event,) = fake.store.votes.events(["online"])
+    assert event.seq == 3001 and event.record.data is not None
+    board = fake.board()
+    assert board is not None and board.log_position >= 3001
+    assert board.details["evidence"] == event.record.data["evidence"]
+    fake.assert_clean(board)
+
+
+def test_a_decision_that_was_made_is_not_made_again_after_a_restart(fake: World) -> None:
+    fake.store.votes.append(graded_rows(3000))
+    for _ in range(2):
+        with fake.working():
+            wait_until(lambda: (board := fake.board()) and board.method == "graded", 20, what="it")
+            time.sleep(0.3)
+    assert len(fake.store.votes.events(["online"])) == 1
+
+
+def test_an_operators_method_is_followed_and_stays(fake: World) -> None:
+    fake.store.votes.append([(method_record("online", "As last year.", Method("davidson")), None)])
+    fake.store.votes.append(graded_rows(3000))
+    with fake.working():
+        board = fake.wait_for_board()
+        time.sleep(0.3)
+    assert board.method == "davidson" and board.official
+    assert len(fake.store.votes.events(["online"])) == 1
+    fake.assert_clean(board)
+
+
+def test_an_operator_may_ask_the_votes_to_decide_again(fake: World) -> None:
+    fake.store.votes.append([(method_record("online", "As last year.", Method("bt")), None)])
+    fake.store.votes.append(graded_rows(3000))
+    fake.store.votes.append([(method_record("online", "Let the votes decide.", None), None)])
+    with fake.working():
+        wait_until(
+            lambda: (board := fake.board()) and board.method == "graded", 20, what="the change"
+        )
+    assert [event.seq for event in fake.store.votes.events(["online"])] == [1, 3002, 3003]
+
+
+def test_a_method_record_that_makes_no_sense_stops_nothing(fake: World) -> None:
+    odd = method_record("online", "Magic.", None)
+    fake.store.votes.append([(replace(odd, data={"method": {"name": "magic"}}), None)])
+    fake.votes(5)
+    with fake.working():
+        assert total(fake.wait_for_board()) == 5
+
+
+# --- categories ---------------------------------------------------------------------------------
+
+
+def test_a_category_with_enough_votes_has_a_board_of_its_own(world: World) -> None:
+    enough = MIN_CATEGORY_VOTES
+    world.store.votes.append(graded_rows(enough, language="zh", category_tag="coding,hard"))
+    world.store.votes.append(graded_rows(enough - 1, first=1000, language="de"))
+    with world.working():
+        for category in ("zh", "coding", "hard", "overall"):
+            wait_until(lambda c=category: published(world, "bt", c), what=category)
+            board = published(world, "bt", category)
+            assert board is not None
+            world.assert_clean(board)
+    assert world.store.snapshots.categories("online") == ["coding", "hard", "overall", "zh"]
+
+
+def test_only_the_boards_that_a_vote_touches_are_published(fake: World) -> None:
+    fake.store.votes.append(graded_rows(30, language="zh"))
+    fake.store.votes.append(graded_rows(30, first=100, language="en"))
+    with fake.working():
+        for category in ("zh", "en", "overall"):
+            wait_until(lambda c=category: published(fake, "elo", c), what=category)
+        fake.store.votes.append(graded_rows(1, first=200, language="zh"))
+        fake.live.wake_worker()
+        for category in ("zh", "overall"):
+            wait_until(
+                lambda c=category: (b := published(fake, "bt", c)) and b.log_position == 61,
+                what=category,
+            )
+        time.sleep(0.3)
+    board = published(fake, "bt", "en")
+    assert board is not None and board.log_position == 60
+
+
+def test_an_excluded_vote_leaves_the_boards_of_its_categories(fake: World) -> None:
+    fake.store.votes.append(graded_rows(30, language="zh"))
+    with fake.working():
+        wait_until(lambda: published(fake, "bt", "zh"), what="the board")
+        fake.remark("exclusion", "g7")
+        wait_until(
+            lambda: (b := published(fake, "bt", "zh")) and b.log_position == 31, what="the change"
+        )
+    board = published(fake, "bt", "zh")
+    assert board is not None and total(board) == 29
+    fake.assert_clean(board)
+
+
+# --- old boards ---------------------------------------------------------------------------------
+
+
+def test_old_boards_are_thinned(fake: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arena.worker, "_THIN_SECONDS", 0.05)
+    with fake.working():
+        fake.votes(1)
+        board = fake.wait_for_board()
+    lease = fake.store.leases.take("worker", "old", fake.store.leases.look("worker"))
+    assert lease is not None
+    for minute in range(60):
+        at = f"2020-01-01T10:{minute:02}:00.000Z"
+        fake.store.snapshots.publish(lease, replace(board, method="old", published_at=at))
+    fake.store.leases.release(lease)
+    with fake.working():
+        wait_until(lambda: len(olds(fake)) == 20, what="the thinning")
+
+
+def olds(world: World) -> list[str]:
+    return [s.published_at for s in world.store.snapshots.published() if s.method == "old"]

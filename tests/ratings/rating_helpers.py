@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ratings.bradley_terry import Fit, fit
+from ratings import bradley_terry
 from ratings.comparisons import FloatArray, Outcome, PairCounts
+from ratings.fitting import Fit, Start
 from ratings.intervals import Intervals, sandwich
 from ratings.ranking import Ranks, rank
 
@@ -42,8 +43,14 @@ class Rated:
         return self.fit.theta
 
 
-def rated(counts: PairCounts, start: FloatArray | None = None) -> Rated:
-    wins, ties = counts.wins(), counts.ties()
-    fitted = fit(wins + ties / 2, start)
-    intervals = sandwich(fitted, wins, ties)
-    return Rated(fitted, intervals, rank(fitted, intervals, wins))
+def of_points(points: FloatArray) -> PairCounts:
+    """Counts in which i scored `points[i, j]` against j: a half win is half a vote."""
+    counts = PairCounts(len(points), weighted=True)
+    counts.counts[Outcome.a_won] = counts.squares[Outcome.a_won] = points
+    return counts
+
+
+def rated(counts: PairCounts, start: Start | None = None) -> Rated:
+    fitted = bradley_terry.fit(counts, start=start)
+    intervals = sandwich(fitted)
+    return Rated(fitted, intervals, rank(fitted, intervals))

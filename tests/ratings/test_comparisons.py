@@ -17,8 +17,8 @@ VOTE = st.tuples(
 
 def test_graded_and_winner_only_votes_are_kept_apart():
     counts = counted(2, [(0, 1, Outcome.a_better), (0, 1, Outcome.a_won), (0, 1, Outcome.tied)])
-    assert counts.graded[0, 1].tolist() == [0, 1, 0, 0, 0]
-    assert counts.winner_only[0, 1].tolist() == [1, 1, 0]
+    assert counts.graded[:, 0, 1].tolist() == [0, 1, 0, 0, 0]
+    assert counts.winner_only[:, 0, 1].tolist() == [1, 1, 0]
     assert counts.votes == 3
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from ratings.bradley_terry import fit
-from ratings.comparisons import FloatArray
+from ratings import bradley_terry
+from ratings.comparisons import FloatArray, PairCounts
 from ratings.errors import BadParameter
 from ratings.intervals import sandwich
 from tests.ratings.rating_helpers import TIE, WIN, counted, rated
@@ -15,13 +15,15 @@ EVEN = [(0, 1, WIN), (1, 0, WIN)] * 10
 
 
 def drawn(rng: np.random.Generator, theta: FloatArray, votes: FloatArray, tie_share: float):
-    """Wins and ties of one simulated log; `votes` [M, M] in the upper triangle."""
+    """Counts of one simulated log; `votes` [M, M] in the upper triangle."""
     p = expit(theta[:, None] - theta)
     chances = np.stack([p * (1 - tie_share), p.T * (1 - tie_share), np.full_like(p, tie_share)])
     won, lost, tied = np.moveaxis(
         rng.multinomial(votes.astype(np.int64), np.moveaxis(chances, 0, -1)), -1, 0
     )
-    return (won + lost.T).astype(float), (tied + tied.T).astype(float)
+    counts = PairCounts(len(theta))
+    counts.winner_only[:] = won, tied, lost
+    return counts
 
 
 def coverage(theta: FloatArray, votes: FloatArray, rounds: int, tie_share: float) -> FloatArray:
@@ -29,8 +31,7 @@ def coverage(theta: FloatArray, votes: FloatArray, rounds: int, tie_share: float
     rng = np.random.default_rng(20261122)
     held = np.zeros(len(theta))
     for _ in range(rounds):
-        wins, ties = drawn(rng, theta, votes, tie_share)
-        found = sandwich(fit(wins + ties / 2), wins, ties)
+        found = sandwich(bradley_terry.fit(drawn(rng, theta, votes, tie_share)))
         held += (found.lower <= theta) & (theta <= found.upper)
     return held / rounds
 
@@ -170,11 +171,10 @@ def test_every_estimate_lies_in_its_interval_on_sparse_boards():
 @pytest.mark.parametrize("level", [0.0, 1.0, 1.5, float("nan")])
 def test_a_level_that_is_no_probability_is_refused(level):
     with pytest.raises(BadParameter, match="between 0 and 1"):
-        sandwich(fit(np.zeros((2, 2))), np.zeros((2, 2)), np.zeros((2, 2)), level)
+        sandwich(bradley_terry.fit(counted(2, [])), level)
 
 
 def test_a_higher_level_makes_wider_intervals():
     counts = counted(2, [(0, 1, WIN)] * 30 + [(1, 0, WIN)] * 10)
-    wins, ties = counts.wins(), counts.ties()
-    narrow, wide = (sandwich(fit(wins), wins, ties, level) for level in (0.8, 0.99))
+    narrow, wide = (sandwich(bradley_terry.fit(counts), level) for level in (0.8, 0.99))
     assert (wide.upper - wide.lower > narrow.upper - narrow.lower).all()

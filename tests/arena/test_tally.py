@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+import arena.tally
+from arena.boards import OVERALL
+from arena.leaderboard import Method, compute
+from arena.tally import Tally, Vote
+
+KINDS = [(2, "model_a"), (-1, "model_b"), (0, "tie"), (0, "both_bad"), (None, "model_a")]
+SLICES = [(), ("en",), ("en", "coding"), ("zh", "coding")]
+
+
+def votes(count, seed=0, first=1):
+    draw = random.Random(seed)  # noqa: S311  reproducible votes
+    for seq in range(first, first + count):
+        a, b = draw.sample([f"m{i}" for i in range(8)], 2)
+        voter = draw.choice([None, "v1", "v2", "v3"])
+        yield Vote(seq, a, b, *draw.choice(KINDS), voter, draw.random(), draw.choice(SLICES))
+
+
+def tally_of(some) -> Tally:
+    tally = Tally()
+    tally.add_many(some)
+    return tally
+
+
+def same(one: Tally, other: Tally) -> None:
+    assert one.categories() == other.categories()
+    for category in one.categories():
+        names, counts = one.counted(category)
+        others, expected = other.counted(category)
+        assert names == others
+        assert np.array_equal(counts.counts, expected.counts)
+        assert one.votes(category) == other.votes(category)
+        assert one.voters(category) == other.voters(category)
+        mine, theirs = one.ballots(names, category), other.ballots(names, category)
+        assert np.array_equal(mine.model_a, theirs.model_a)
+        assert np.array_equal(mine.outcome, theirs.outcome)
+        assert np.array_equal(one.propensities(category), other.propensities(category))
+
+
+def test_one_by_one_or_by_column_the_tally_is_the_same(monkeypatch):
+    monkeypatch.setattr(arena.tally, "_BUFFERED_VOTES", 7)  # many flushes, at every remainder
+    some = list(votes(300))
+    by_column = Tally()
+    for part in (some[:200], some[200:]):
+        by_column.add_columns(**dict(zip(Vote._fields, zip(*part, strict=True), strict=True)))
+    same(tally_of(some), by_column)
+
+
+def test_a_category_has_the_votes_that_are_in_it():
+    some = list(votes(200))
+    tally = tally_of(some)
+    assert tally.categories() == [OVERALL, "coding", "en", "zh"]
+    for category in ("coding", "en", "zh"):
+        inside = [vote._replace(categories=()) for vote in some if category in vote.categories]
+        alone = tally_of(inside)
+        assert tally.votes(category) == len(inside)
+        assert tally.voters(category) == alone.voters()
+        rows = compute(tally, Method(), category=category).rows
+        assert rows == compute(alone, Method()).rows
+
+
+def test_removed_votes_leave_no_trace():
+    some = list(votes(200))
+    tally, gone = tally_of(some), {3, 77, 200}
+    for seq in gone:
+        touched = tally.remove(seq)
+        assert touched == {OVERALL, *some[seq - 1].categories}
+    same(tally, tally_of(vote for vote in some if vote.seq not in gone))
+    tally.add_many(votes(50, seed=1, first=500))
+    assert tally.votes() == 247
+
+
+def test_a_vote_that_is_not_there_cannot_be_removed():
+    tally = tally_of(votes(5))
+    tally.remove(2)
+    for seq in (0, 2, 6):
+        with pytest.raises(ValueError, match=f"no vote {seq} to remove"):
+            tally.remove(seq)
+    assert tally.votes() == 4
+
+
+@pytest.mark.parametrize(
+    "vote",
+    [
+        ("a", "b", 2, "model_b"),
+        ("a", "b", 0, "model_a"),
+        ("a", "b", 3, "model_a"),
+        ("a", "b", None, "nobody"),
+        ("a", "a", 1, "model_a"),
+    ],
+)
+def test_a_vote_that_makes_no_sense_is_refused(vote):
+    tally = Tally()
+    with pytest.raises(ValueError, match=r"do not make a vote|compared with itself"):
+        tally.add(Vote(1, *vote))
+    assert tally.votes() == 0
+
+
+def test_an_empty_tally_has_nothing():
+    tally = Tally()
+    assert (tally.votes(), tally.voters(), tally.graded(), tally.categories()) == (0, 0, 0, [OVERALL])
+    assert tally.counted()[0] == []
