@@ -77,8 +77,8 @@ _UNFIT = re.compile(
 def to_svg(board: dict[str, Any]) -> str:
     """The picture of a board document (`GET /api/board`, `arena rate --format json`).
 
-    A null bound beside a rating is an open end, drawn as an arrow; a board without any bound has
-    no intervals. Models of different components stand apart.
+    A null bound beside a rating is an open end, drawn as an arrow, unless the configuration has
+    no interval. Models of different components stand apart.
     """
     picture = _Picture(board)
     body = [*picture.header(), *picture.models(), *picture.footer()]
@@ -141,7 +141,7 @@ class _Picture:
         self._ratings = _WIDTH - _MARGIN - _VOTES
         self._has_ratings = bool(rated)
         bounds = [row[name] for row in rated for name in ("rating_lower", "rating_upper")]
-        self._has_intervals = any(bound is not None for bound in bounds)
+        self._has_intervals = board["config"].get("interval") is not None
         self._has_open_ends = self._has_intervals and None in bounds
         self._axis = _Axis.of(
             [value for value in values if value is not None],
@@ -186,8 +186,10 @@ class _Picture:
     def _source(self) -> str:
         """Method and place in the log."""
         board = self._board
-        parts = [f"Method: {_METHODS.get(board['method'], board['method'])}"]
-        if self._has_intervals and board["config"].get("interval"):
+        variant = (board["config"].get("variant") or "").replace("_", " ")
+        method = _METHODS.get(board["method"], board["method"])
+        parts = [f"Method: {method}{variant and f' ({variant})'}"]
+        if self._has_intervals:
             parts.append(f"intervals: {board['config']['interval']}")
         if board.get("log_position") is not None:
             parts.append(f"log position {board['log_position']:,}")

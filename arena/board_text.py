@@ -39,7 +39,8 @@ def to_table(board: dict[str, Any]) -> str:
     apart = len({row["component"] for row in board["rows"]} - {None}) > 1
     table = [[*header, *(["component"] if apart else [])]]
     for row in board["rows"]:
-        cells = [_ranks(row), row["name"], _number(row["rating"]), _interval(row)]
+        interval = _interval(row) if board["config"].get("interval") else "–"
+        cells = [_ranks(row), row["name"], _number(row["rating"]), interval]
         cells += [str(row[name]) for name in ("votes", "wins", "losses", "ties")]
         table.append([*cells, *([str(row["component"] or "–")] if apart else [])])
     widths = [max(map(_width, column)) for column in zip(*table, strict=True)]

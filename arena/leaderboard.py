@@ -25,10 +25,11 @@ from arena.errors import InvalidField
 from arena.records import Record
 from arena.tally import Tally
 from arena.vote_file import Progress, read_ballots
-from ratings import bradley_terry, diagnostics, graded, scale
+from ratings import bradley_terry, graded, scale
 from ratings.choice import MIN_VOTES, Choice, choose
 from ratings.comparisons import BoolArray, Outcome, PairCounts
 from ratings.connectivity import connectivity
+from ratings.diagnostics import diagnose
 from ratings.elo import Elo, K
 from ratings.errors import BadParameter
 from ratings.fitting import TOLERANCE, Fit, Start
@@ -329,10 +330,13 @@ def compute(
     category: str = OVERALL,
     warm: Warm | None = None,
     evidence: dict[str, Any] | None = None,
+    figures: bool = True,
 ) -> Board:
     """Rate all models of a tally, or of one of its categories.
 
-    `warm` is the `warm` of an earlier board: it saves steps and changes nothing beyond 1e-9 nats.
+    Without `figures` the board does not tell how well the model fits, which takes as long as the
+    rating itself. `warm` is the `warm` of an earlier board: it saves steps and changes nothing
+    beyond 1e-9 nats.
 
     Raises `InvalidField` for an anchor that has no votes here, and for intervals or weights that
     these votes cannot have.
@@ -362,7 +366,7 @@ def compute(
         rows=rows,
         converged=fitted.converged,
         components=fitted.connectivity.n_components,
-        fit=_fit_figures(votes, method, fitted),
+        fit=_fit_figures(votes, method, fitted) if figures else None,
         evidence=evidence,
         warm=Warm(dict(zip(votes.names, fitted.theta.tolist(), strict=True)), fitted.start()),
     )
@@ -426,7 +430,11 @@ def _elo_board(votes: _Votes, method: Method, evidence: dict[str, Any] | None) -
 
 
 def _fit_figures(votes: _Votes, method: Method, fitted: Fit) -> dict[str, Any]:
-    """Local parameters of the model in nats, and what being shown first gains, in rating points."""
+    """How well the model fits: `ratings.diagnostics` says how to read calibration and goodness.
+
+    `parameters` are the model's local ones in nats, a group of voters each; `side_effect` is what
+    being shown first gains, in rating points.
+    """
     parameters = [
         dict(zip(fitted.likelihood.parameters, column, strict=True))
         for column in fitted.local.T.tolist()
@@ -439,8 +447,23 @@ def _fit_figures(votes: _Votes, method: Method, fitted: Fit) -> dict[str, Any]:
             "rating": scale.PER_NAT * sided.side,
             "se": None if se is None else scale.PER_NAT * se,
         }
+    found = diagnose(fitted)
+    calibration, goodness = found.calibration, found.goodness
+    figures = {
+        "log_loss": goodness.log_loss,
+        "log_loss_of_constant": goodness.baseline,
+        "dispersion": goodness.dispersion,
+        "spin": scale.PER_NAT * goodness.spin,
+        "spin_p_value": goodness.spin_p_value,
+        "calibration_error": calibration.error,
+        "calibration_error_by_chance": calibration.error_by_chance,
+        "calibration_slope": calibration.slope,
+        "calibration_slope_se": calibration.slope_se,
+    }
     return {
         "log_likelihood": fitted.log_likelihood(),
+        "log_loss_of": goodness.scale,
+        **{name: float(value) if np.isfinite(value) else None for name, value in figures.items()},
         "parameters": parameters,
         "side_effect": side,
     }
@@ -463,7 +486,7 @@ def _rows(votes: _Votes, **columns: npt.NDArray[Any]) -> tuple[Row, ...]:
         "wins": wins.sum(axis=1).astype(np.int64),
         "losses": wins.sum(axis=0).astype(np.int64),
         "ties": ties.sum(axis=1).astype(np.int64),
-        "mean_win_rate": diagnostics.mean_win_rate(counts).rate,
+        "mean_win_rate": counts.mean_win_rates(),
     }
     cells = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
     rated = [

@@ -177,6 +177,8 @@ def _imported(
         voter_kind=row.voter_kind or "import",
         language=row.language,
         category_tag=row.category_tag,
+        turns=row.turns,
+        propensity=row.propensity,
         content_digest=content.digest() if content else None,
     )
     yield record, content

@@ -82,7 +82,7 @@ class Record:
     data: dict[str, Any] | None = None
 
     def leaf(self) -> str:
-        """The record's leaf hash, hex. `data` is part of it where there is any."""
+        """The record's leaf hash, hex."""
         body = {name: getattr(self, name) for name in LEAF_FIELDS}
         body["reasons"] = list(self.reasons)
         if self.data is None:
@@ -91,6 +91,7 @@ class Record:
 
 
 LEAF_FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Record))
+"""What the leaf covers. `data` is in it only where there is any, so that votes do not change."""
 
 EXPORT_FIELDS: tuple[str, ...] = (
     *("seq", "type", "id", "campaign", "battle_id", "timestamp"),

@@ -21,6 +21,7 @@ from types import NoneType
 from typing import Any, NoReturn, TypeVar
 
 from arena.battle import Grade
+from arena.categories import imported_tag
 from arena.clock import rfc3339
 from arena.columns import Batch, Progress, open_table
 from arena.errors import BadFile
@@ -382,9 +383,8 @@ class _Row:
 
     def category_tag(self) -> str | None:
         # published data sets keep an object of classifier results under this name
-        return (
-            None if isinstance(self.fields.get("category_tag"), dict) else self.text("category_tag")
-        )
+        value = self.fields.get("category_tag")
+        return imported_tag(value) if isinstance(value, dict) else self.text("category_tag")
 
     def timestamp(self) -> str | None:
         """ISO 8601 (UTC where no offset is given) or seconds since 1970."""

@@ -279,6 +279,7 @@ class _Shift:
             category=key.category,
             warm=self._warm.get(key),
             evidence=None if key.other else campaign.evidence,
+            figures=key.category == OVERALL,
         )
         snapshot = Snapshot(
             campaign=key.campaign,

@@ -55,7 +55,7 @@ class Gain:
     scale, and `se` its standard error. `variance` is the same without the bias; `bias` is the
     squared distance of the two beyond chance, in units of Bradley-Terry's variance (negative:
     they are closer than chance would have them). `scale` turns the graded strengths into
-    Bradley-Terry's units.
+    Bradley-Terry's units: near 1 with thresholds, near 0.6 for the stereotype.
     """
 
     gain: float
@@ -132,7 +132,7 @@ def _chosen(winners: Fit, counts: PairCounts, parts: list[PairCounts], votes: fl
         variant: _gain(winners, spread, fitted)
         for variant, fitted in _variants(counts, parts, stereotype)
     }
-    best = max(gains, key=lambda variant: gains[variant].gain)
+    best = _best(gains)
     informs = gains[best].gain >= MIN_GAIN
     score = float(stereotype.local[-1, 0])
     return Choice(
@@ -144,6 +144,13 @@ def _chosen(winners: Fit, counts: PairCounts, parts: list[PairCounts], votes: fl
         gains=gains,
         reason=_reason(score, best, gains[best]),
     )
+
+
+def _best(gains: Mapping[Variant, Gain]) -> Variant:
+    """The stereotype, whose strengths are on another scale, only where thresholds do not do."""
+    gain = {variant: found.gain for variant, found in gains.items()}
+    thresholds = max((v for v in gain if v != "stereotype"), key=gain.__getitem__)
+    return thresholds if gain[thresholds] >= MIN_GAIN else max(gain, key=gain.__getitem__)
 
 
 def _variants(

@@ -167,6 +167,19 @@ class PairCounts:
         as_a, as_b = self.graded.sum(axis=2), self.graded.sum(axis=1)
         return (as_a + as_b[::-1]).T.astype(np.int64)
 
+    def mean_win_rates(self) -> FloatArray:
+        """HELM's mean win rate [M]: the share won (ties half) of the votes against each opponent
+        met, averaged over these opponents; NaN without any. Blind to who the opponents were.
+
+        Source: Liang et al. (2022), https://arxiv.org/abs/2211.09110.
+        """
+        points = self.wins() + self.ties() / 2
+        votes = points + points.T
+        share = np.divide(points, votes, out=np.zeros_like(points), where=votes > 0)
+        opponents = np.count_nonzero(votes, axis=1)
+        rates = np.full(self.n_models, np.nan)
+        return np.divide(share.sum(axis=1), opponents, out=rates, where=opponents > 0)
+
     def _like(self, change: Any) -> PairCounts:
         copy = PairCounts.__new__(PairCounts)
         # numpy lays out what it picks in an order of its own; `add` counts in a flat view

@@ -22,6 +22,7 @@ from scipy.special import ndtri
 from ratings.comparisons import MIRROR, BoolArray, FloatArray, IndexArray, Outcome
 from ratings.errors import BadParameter
 from ratings.fitting import Fit, Problem, fit
+from ratings.likelihood import Likelihood, Moments
 from ratings.pairs import Pairs
 
 MIN_CLUSTERS = 10
@@ -30,7 +31,9 @@ MIN_CLUSTERS = 10
 _SAME = ((Outcome.tie, Outcome.tied), (Outcome.a_better,), (Outcome.b_better,))
 """Answers that may be all that a model ever gets, and its strength finite."""
 
-_HIGHEST = 1e6
+_FEW = 25
+_FARTHEST = 1e6
+_ROUNDING = 1e-9
 _CHORDS = 12
 _CHORD_TOLERANCE = 1e-6
 
@@ -82,14 +85,15 @@ def sandwich(fitted: Fit, level: float = 0.95, ballots: Ballots | None = None) -
 
     A model whose every vote inside its tier says the same (a tie, or a slight win) has scores near
     0 because its strength was fitted to that answer, not because it is well known: its votes enter
-    B with the likelihood's own variance. In the same way a model with a single voter has scores
-    that cancel in their sum: its votes enter one by one.
+    B with the likelihood's own variance. So do those of a model with fewer than 25 votes where ties
+    or grades are modelled: squares of so few scores cover 92 %, the likelihood's variance 95 %. A
+    model with a single voter has scores that cancel in their sum: its votes enter one by one.
 
     A tier beside its component's core has an open interval. Its closed end is where the tier's
     results against the tiers under (or over) it would have had probability (1 − level)/2, the
     others in place at their own bounds, and is widened by the standard error inside the tier. Both
     ends are open for a tier that no chain of one-sided results joins to the whole core, and for
-    a model without votes. All ends are where the fit has no maximum that A could be inverted at.
+    a model without votes. All ends are where the fit did not converge.
 
     Raises `BadParameter` when `level` is not between 0 and 1, when fewer than `MIN_CLUSTERS`
     voters cast the `ballots`, or when these lack the groups or weights of the fit.
@@ -97,12 +101,14 @@ def sandwich(fitted: Fit, level: float = 0.95, ballots: Ballots | None = None) -
     _check_level(level)
     problem, point = fitted.problem(), fitted.point()
     spread = _spread(problem, point) if ballots is None else _clustered(problem, point, ballots)
-    bread = _bread(problem, point)
-    if bread is None:
-        covariance = np.diag(np.full(len(point), np.inf))
-    else:
-        covariance = cho_solve(bread, cho_solve(bread, spread).T)
-    margin = -float(ndtri((1 - level) / 2)) * np.sqrt(covariance.diagonal()[: len(fitted.theta)])
+    bread = _bread(problem, point) if fitted.converged else None
+    covariance = np.diag(np.full(len(point), np.inf))
+    if bread is not None:
+        found = cho_solve(bread, cho_solve(bread, spread).T)
+        if found.diagonal().min() > -_ROUNDING:  # else A is too flat to be inverted
+            covariance = found
+    variance = np.maximum(covariance.diagonal()[: len(fitted.theta)], 0.0)
+    margin = -float(ndtri((1 - level) / 2)) * np.sqrt(variance)
     return _intervals(fitted, covariance, fitted.theta - margin, fitted.theta + margin, level)
 
 
@@ -178,22 +184,25 @@ def _spread(problem: Problem, point: FloatArray, apart: BoolArray | None = None)
     theta, beta, local = problem.parts(point)
     d, at_row = problem.lead(theta, beta), problem.by_row(local)
     rows, likelihood = problem.rows, problem.likelihood
-    moments = _moments(rows.squares, *likelihood.scores(d, at_row))
-    expected = _unanimous(rows)
-    if expected.any():
-        model = likelihood.slopes(d, at_row, rows.squares)
-        # without d × ν, which need not fit a positive matrix in the choice family
-        by_model = (model.d_d, np.zeros_like(model.d_local), model.local_local)
-        moments = tuple(
-            np.where(expected, assumed, seen)
-            for assumed, seen in zip(by_model, moments, strict=True)
-        )
+    by_d, by_local = likelihood.scores(d, at_row)
+    moments = _moments(rows.squares, by_d, by_local)
+    scarce = _scarce(likelihood, rows)
+    if scarce.any():
+        moments = _where(scarce, likelihood.expected(d, at_row, rows.squares), moments)
     if apart is not None:
-        moments = tuple(np.where(apart, moment, 0.0) for moment in moments)
+        nothing = _moments(np.zeros_like(rows.squares), by_d, by_local)
+        moments = _where(apart, moments, nothing)
     return problem.information(*moments)
 
 
-def _moments(squares: FloatArray, by_d: FloatArray, by_local: FloatArray) -> tuple[FloatArray, ...]:
+def _where(row: BoolArray, here: Moments, elsewhere: Moments) -> Moments:
+    d_d, d_local, local_local = (
+        np.where(row, one, other) for one, other in zip(here, elsewhere, strict=True)
+    )
+    return d_d, d_local, local_local
+
+
+def _moments(squares: FloatArray, by_d: FloatArray, by_local: FloatArray) -> Moments:
     """Σ over a row's votes of the squared scores: by d [P], d and ν [R, P], ν [R, R, P]."""
     weighted = squares * by_d
     local = squares[:, None] * by_local
@@ -204,16 +213,18 @@ def _moments(squares: FloatArray, by_d: FloatArray, by_local: FloatArray) -> tup
     )
 
 
-def _unanimous(rows: Pairs) -> BoolArray:
-    """Rows [P] of a model whose every vote said the same of it."""
-    m, real = rows.n_models, rows.first != rows.second
-    found = np.zeros(len(rows.first), dtype=np.bool_)
+def _scarce(likelihood: Likelihood, rows: Pairs) -> BoolArray:
+    """Rows [P] of a model whose scores tell too little of how much scores vary."""
+    real = rows.where(rows.first != rows.second)
+    scarce = np.zeros(rows.n_models, dtype=np.bool_)
     for same in _SAME:
         others = [outcome for outcome in Outcome if outcome not in same]
-        of_model = np.bincount(rows.first, rows.votes[others].sum(axis=0) * real, m)
-        of_model += np.bincount(rows.second, rows.votes[MIRROR[others]].sum(axis=0) * real, m)
-        found |= (of_model[rows.first] == 0) | (of_model[rows.second] == 0)
-    return found & real
+        scarce |= real.matrix(others).sum(axis=1) == 0
+    if likelihood.kinds:  # scores of many sizes: the sum of few of their squares is mostly small
+        equal = replace(real, votes=real.equal_votes())
+        scarce |= equal.matrix(list(Outcome)).sum(axis=1) < _FEW
+    of_row: BoolArray = (scarce[rows.first] | scarce[rows.second]) & (rows.first != rows.second)
+    return of_row
 
 
 def _clustered(problem: Problem, point: FloatArray, ballots: Ballots) -> FloatArray:
@@ -226,7 +237,12 @@ def _clustered(problem: Problem, point: FloatArray, ballots: Ballots) -> FloatAr
             f"{clusters} voters are too few for intervals by voter; it takes {MIN_CLUSTERS}"
         )
     lone = _lone(rows, row, voter)
-    apart = lone[rows.first] | lone[rows.second] | _unanimous(rows) | (rows.first == rows.second)
+    apart = (
+        lone[rows.first]
+        | lone[rows.second]
+        | _scarce(problem.likelihood, rows)
+        | (rows.first == rows.second)
+    )
     theta, beta, local = problem.parts(point)
     scores, by_local = problem.likelihood.scores(problem.lead(theta, beta), problem.by_row(local))
     weight = np.where(apart, 0.0, 1.0)[row]
@@ -244,7 +260,7 @@ def _clustered(problem: Problem, point: FloatArray, ballots: Ballots) -> FloatAr
     summed = csr_array(
         (values, (np.tile(voter, len(parts)), columns)), shape=(clusters, len(point))
     )
-    together = (summed.T @ summed).toarray() * clusters / (clusters - 1)
+    together: FloatArray = (summed.T @ summed).toarray() * clusters / (clusters - 1)
     return together + _spread(problem, point, apart)
 
 
@@ -296,7 +312,7 @@ def _voters(voter: npt.NDArray[np.integer]) -> tuple[IndexArray, int]:
 def _resampled(fitted: Fit, rng: np.random.Generator, rounds: int) -> npt.NDArray[np.float64]:
     """Estimates [rounds, Z] of all free parameters, each tier centred."""
     problem, point = fitted.problem(), fitted.point()
-    bread = _bread(problem, point)
+    bread = _bread(problem, point) if fitted.converged else None
     draw = _drawer(problem.rows, rng)
     samples = np.empty((rounds, len(point)))
     for number in range(rounds):
@@ -395,12 +411,12 @@ def _floor(fitted: Fit, inside: BoolArray, known: FloatArray, tail: float, sign:
         return float(value) - float(np.log(tail))
 
     low, high = -1.0, 1.0
-    while surplus(low) > 0:
+    while surplus(low) > 0 and low > -_FARTHEST:
         low *= 2
-    while surplus(high) < 0:
+    while surplus(high) < 0 and high < _FARTHEST:
         high *= 2
-        if high > _HIGHEST:  # a stereotype with s > 1 makes large wins rare again
-            return -np.inf
+    if surplus(low) > 0 or surplus(high) < 0:  # a stereotype whose s is not between −1 and 1
+        return -np.inf
     return min(float(brentq(surplus, low, high, xtol=1e-12)), 0.0)
 
 

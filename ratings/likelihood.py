@@ -47,6 +47,10 @@ class Slopes:
     local_local: FloatArray
 
 
+Moments = tuple[FloatArray, FloatArray, FloatArray]
+"""Second moments of the scores of P rows: by d [P], by d and ν [R, P], by ν [R, R, P]."""
+
+
 class Likelihood(Protocol):
     """What a fit needs to know of a model. P rows; `local` [R, P] are the local parameters."""
 
@@ -81,6 +85,10 @@ class Likelihood(Protocol):
 
     def scores(self, d: FloatArray, local: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Derivatives of one vote's log-likelihood, by d [8, P] and by ν [8, R, P]."""
+        ...
+
+    def expected(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Moments:
+        """The moments of the votes' scores as they are if the likelihood is true."""
         ...
 
     def chances(self, d: FloatArray, local: FloatArray) -> FloatArray:
@@ -153,6 +161,10 @@ class Threshold:
             "br,kbp->krp", self.signs, part
         )
         return part.sum(axis=1), by_local
+
+    def expected(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Moments:
+        seen = self.slopes(d, local, votes)
+        return seen.d_d, seen.d_local, seen.local_local
 
     def chances(self, d: FloatArray, local: FloatArray) -> FloatArray:
         return _three_way(self, d, local)
@@ -298,6 +310,12 @@ class Choice:
         pulls = np.stack([self._share(eta, outcome) - p for outcome in Outcome])
         slopes = np.einsum("zcp,kcp->kzp", by, pulls)
         return slopes[:, 0], slopes[:, 1:]
+
+    def expected(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Moments:
+        bend = votes.sum(axis=0) * _covariance(
+            self._by(d, local), softmax(self._weights(d, local), axis=0)
+        )
+        return bend[0, 0], bend[0, 1:], bend[1:, 1:]
 
     def chances(self, d: FloatArray, local: FloatArray) -> FloatArray:
         return _three_way(self, d, local)

@@ -69,7 +69,8 @@ class Pairs:
         if self.weighted is None:
             return self.votes
         weights, squares = self.votes.sum(axis=0), self.weighted.sum(axis=0)
-        return self.votes * (weights / squares)
+        equal: FloatArray = self.votes * (weights / squares)
+        return equal
 
     def totals(self) -> FloatArray:
         """Votes [8, G] of each outcome in each group."""

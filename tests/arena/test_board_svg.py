@@ -95,7 +95,7 @@ def test_an_open_end_is_an_arrow_at_the_edge_and_is_explained():
     assert "an arrow" not in to_svg(THREE)
 
 
-def test_a_board_without_any_bound_has_dots_only():
+def test_a_board_without_intervals_has_dots_only():
     picture = drawn(board(row("a", 1010.0), row("b", 990.0), config={"k": 4}, method="elo"))
     assert len(styled(picture, "dot")) == 2
     assert not styled(picture, "interval") and not styled(picture, "arrow")
@@ -176,6 +176,9 @@ def test_head_and_foot_say_what_this_is():
     assert "3 models from 15 votes" in shown and "95 % interval" in shown
     assert "log position 12,345 · published 2026-11-22" in shown and "sandwich" in shown
     assert "converge" not in shown
+    config = {"level": 0.9, "interval": "bootstrap", "variant": "three_steps"}
+    other = " ".join(texts(drawn({**THREE, "method": "new", "config": config})))
+    assert "Method: new (three steps) · intervals: bootstrap" in other and "90 %" in other
     warned = " ".join(texts(drawn({**THREE, "converged": False})))
     assert "The fit did not converge" in warned
     assert (

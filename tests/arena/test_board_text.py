@@ -39,7 +39,8 @@ def test_the_table_is_aligned_beside_wide_names():
         "   –  e\u0301           –               –      0     0       0     0\n"
         "\n"
         "Method: bt.\n"
-        "Being side A gains +0.0 ± 481.5 points.\n"
+        "What being side A gains cannot be told: "
+        "the votes put no bound on what side A gains: it explains them ever better.\n"
     )
 
 
@@ -49,6 +50,14 @@ def test_the_table_shows_open_ends_and_unrated_models():
     (quiet,) = (line for line in table.splitlines() if "quiet" in line)
     assert "… ∞" in star
     assert quiet.split() == ["–", "quiet", "–", "–", "0", "0", "0", "0"]
+
+
+def test_a_method_without_intervals_shows_none():
+    board = document(RING)
+    board["config"] = {**board["config"], "interval": None}
+    for row in board["rows"]:
+        row.update(rating_lower=None, rating_upper=None, rank_lower=None, rank_upper=None)
+    assert "∞" not in to_table(board) and " – " in to_table(board)
 
 
 def test_the_table_warns_where_components_cannot_be_compared():

@@ -395,9 +395,10 @@ def test_an_export_is_what_the_http_call_gives(living: World, data: Path) -> Non
 
 def test_an_export_can_be_rated_to_the_numbers_of_the_board(living: World, data: Path) -> None:
     run("export", "out.jsonl")
-    rows = json.loads(run("rate", "out.jsonl", "--format", "json").stdout)["rows"]
-    board = living.voter().get("/api/board").json["rows"]
-    expected = {row["model"]: row["rating"] for row in board if row["rating"] is not None}
+    board = living.voter().get("/api/board").json
+    rated = run("rate", "out.jsonl", "--method", board["method"], "--format", "json").stdout
+    rows = json.loads(rated)["rows"]
+    expected = {row["model"]: row["rating"] for row in board["rows"] if row["rating"] is not None}
     assert {row["model"]: row["rating"] for row in rows} == pytest.approx(expected, abs=1e-6)
 
 

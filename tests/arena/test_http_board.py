@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from arena.interfaces import ModelEntry
+from arena.leaderboard import Method, method_record
 from tests.arena.http_world import MODELS, CheckedClient, World, parse_sse, problem
+from tests.fakes import a_vote
 from tests.services import wait_until
 
 
@@ -31,7 +33,7 @@ def test_a_board_has_the_rows_of_the_contract(world: World, voter: CheckedClient
     board = newest(world, voter)
     assert set(board) == {
         *("log_position", "method", "config", "config_hash", "published_at"),
-        *("campaign", "category", "voters", "rows"),
+        *("campaign", "category", "voters", "fit", "evidence", "rows"),
     }
     rows = board["rows"]
     assert [row["model"] for row in rows] == ["m0", "m1", "m2"]
@@ -88,10 +90,52 @@ def test_a_vote_changes_board_and_validator_within_two_seconds(
 
 
 def test_every_method_of_the_contract_is_known(voter: CheckedClient) -> None:
-    for method in ("auto", "bt"):
-        assert voter.get(f"/api/board?method={method}").json["method"] == "bt"
-    for method in ("graded", "davidson", "rao-kupper", "elo"):
-        problem(voter.get(f"/api/board?method={method}"), 404, "not-found")
+    assert voter.get("/api/board").json["method"] == "bt"
+    for method in ("graded", "bt", "davidson", "rao-kupper", "elo"):
+        path = f"/api/board?method={method}"
+        wait_until(lambda p=path: voter.get(p).status_code == 200, what=method)
+        assert voter.get(path).json["method"] == method
+    problem(voter.get("/api/board?method=magic"), 422, "invalid-field")
+
+
+def test_a_campaign_tells_its_categories_and_every_change_of_its_method(
+    world: World, voter: CheckedClient
+) -> None:
+    world.add_campaign("told")
+    record = method_record("told", "As last year.", Method("davidson"))
+    world.store.votes.append([(record, None)])
+    wait_until(lambda: world.store.votes.events(["told"]), what="the record's place")
+    campaigns = {c["id"]: c for c in voter.get("/api/campaigns").json["campaigns"]}
+    (event,) = campaigns["told"]["methods"]
+    assert (event["method"], event["reason"]) == ("davidson", "As last year.")
+    assert event["log_position"] > 0 and not event["automatic"]
+    assert campaigns["online"]["methods"] == []
+
+
+def test_a_category_has_its_board_and_its_title(world: World, voter: CheckedClient) -> None:
+    world.add_campaign("sliced")
+    rows = [
+        a_vote(f"sliced-{i}", campaign="sliced", language="zh", category_tag="coding")
+        for i in range(20)
+    ]
+    world.store.votes.append(rows)
+    wait_until(
+        lambda: voter.get("/api/board?campaign=sliced&category=zh").status_code == 200,
+        what="the board",
+    )
+    board = voter.get("/api/board?campaign=sliced&category=zh").json
+    assert (board["category"], board["rows"][0]["votes"]) == ("zh", 20)
+    problem(voter.get("/api/board?campaign=sliced&category=math"), 404, "not-found")
+    wait_until(lambda: len(categories_of(voter, "sliced")) == 2, what="both categories")
+    assert categories_of(voter, "sliced") == [
+        {"id": "coding", "title": "Coding", "title_zh": "编程"},
+        {"id": "zh", "title": "Chinese", "title_zh": "中文"},
+    ]
+
+
+def categories_of(voter: CheckedClient, campaign: str) -> list[dict[str, str]]:
+    campaigns = {c["id"]: c for c in voter.get("/api/campaigns").json["campaigns"]}
+    return campaigns[campaign]["categories"]
 
 
 def test_a_campaign_without_a_board_says_so(world: World, voter: CheckedClient) -> None:

@@ -25,7 +25,7 @@ CONTRACT_FIELDS = (
     "finish_b, propensity, sampling_rule, roster_revision, flags, excluded_reason, salt, "
     "content_digest, hash"
 ).split(", ")
-OURS = {"target", "reason"}
+OURS = {"target", "reason", "data"}
 
 
 def rows(client: CheckedClient, query: str = "") -> list[dict[str, Any]]:
@@ -328,7 +328,7 @@ def canonical(value: Any) -> str:
 
 
 def leaf(row: dict[str, Any]) -> str:
-    fields = {name: row[name] for name in LEAF_FIELDS}
+    fields = {name: row[name] for name in LEAF_FIELDS if name != "data"}  # votes have none
     if row["both_bad"]:
         fields["winner"] = "tie"  # the export shows the flag, the leaf the collapse of the grade
     return hashlib.sha256(b"\x00" + canonical(fields).encode()).hexdigest()

@@ -241,7 +241,7 @@ def test_excluded_votes_do_not_count(tmp_path):
 # --- methods --------------------------------------------------------------------------------
 
 
-def graded_votes(count, models=6, seed=0, voters=0):
+def graded_votes(count, models=12, seed=0, voters=0):
     """Votes of a world in which the grade informs: a threshold model of equal steps."""
     rng = np.random.default_rng(seed)
     strength = np.linspace(1, -1, models)
@@ -255,7 +255,7 @@ def graded_votes(count, models=6, seed=0, voters=0):
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_every_method_orders_a_clear_ladder(name):
-    board = compute(tally_of(graded_votes(3000)), Method(name))
+    board = compute(tally_of(graded_votes(3000, models=6)), Method(name))
     assert [row.model for row in board.rows] == [f"m{i}" for i in range(6)]
     assert board.method == board.config["method"] == name
     assert board.converged
@@ -263,7 +263,7 @@ def test_every_method_orders_a_clear_ladder(name):
 
 @pytest.mark.parametrize("variant", ["pooled", "by_voter_habit", "stereotype"])
 def test_graded_has_variants_that_agree_where_voters_are_alike(variant):
-    tally = tally_of(graded_votes(4000, voters=20))
+    tally = tally_of(graded_votes(4000, models=6, voters=20))
     board = compute(tally, Method("graded", variant))
     pooled = compute(tally, Method("graded"))
     assert board.config["variant"] == variant
@@ -279,7 +279,7 @@ def test_the_order_of_the_votes_matters_to_elo_alone():
 
 
 def test_elo_claims_no_interval():
-    board = compute(tally_of(graded_votes(200)), Method("elo", anchor=("m0", 1200.0)))
+    board = compute(tally_of(graded_votes(400, models=6)), Method("elo", anchor=("m0", 1200.0)))
     assert [row.rank for row in board.rows] == [1, 2, 3, 4, 5, 6]
     assert row_of(board, "m0").rating == pytest.approx(1200)
     for row in board.rows:
@@ -328,7 +328,7 @@ def test_votes_without_a_propensity_cannot_be_weighted():
 
 
 def test_simultaneous_ranks_are_never_bolder():
-    tally = tally_of(graded_votes(600, models=10))
+    tally = tally_of(graded_votes(600))
     bold, careful = (compute(tally, Method(ranks=r)) for r in ("pairwise", "simultaneous"))
     for row in bold.rows:
         assert row_of(careful, row.model).rank <= row.rank

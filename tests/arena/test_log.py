@@ -98,7 +98,7 @@ def test_text_is_exported_only_where_the_consent_covers_it(store: FakeStore) -> 
 
 def test_whoever_has_an_exported_row_can_recompute_its_hash(store: FakeStore) -> None:
     for row in parsed(lines(store)):
-        body = {name: row[name] for name in LEAF_FIELDS}
+        body = {name: row[name] for name in LEAF_FIELDS if name != "data"}  # votes have none
         if row["winner"] == "both_bad":
             body["winner"] = "tie"
         text = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -231,7 +231,7 @@ def test_an_imported_log_rates_as_its_file_does(store: FakeStore, tmp_path: Path
     sealed_votes(store, "imported")
     pieces = log.encode(log.rows(store.votes, [IMPORTED]), "jsonl")
     log.export_file(pieces, again)
-    assert rate_file(again).rows == rate_file(path).rows
+    assert rate_file(again)["overall"].rows == rate_file(path)["overall"].rows
 
 
 def test_imported_votes_are_told_from_those_given_here(store: FakeStore, tmp_path: Path) -> None:

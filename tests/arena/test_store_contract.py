@@ -25,7 +25,16 @@ from sqlalchemy.exc import DataError
 
 from arena.battle import Answer, BattleState, TurnState
 from arena.errors import BadFile, Conflict, LeaseLost
-from arena.interfaces import Campaign, Lease, LeaseSeen, ModelEntry, Outcome, Snapshot, Store
+from arena.interfaces import (
+    Campaign,
+    Lease,
+    LeaseSeen,
+    ModelEntry,
+    Outcome,
+    Published,
+    Snapshot,
+    Store,
+)
 from arena.records import Content, Record
 from arena.store import SqlStore, open_store
 from arena.store.engine import Database
@@ -617,6 +626,26 @@ def test_sealing_numbers_committed_records_from_one_without_gaps(store: Store) -
     assert store.votes.position() == 6
 
 
+def test_method_records_come_with_their_data_in_log_order_once_sealed(store: Store) -> None:
+    data = {"method": {"name": "graded"}, "evidence": {"gain": 1.25, "se": None}}
+    first, second = (
+        Record(name, "method", CAMPAIGN.id, "2026-01-02T03:04:05.678Z", reason="So.", data=data)
+        for name in ("e1", "e2")
+    )
+    lease = worker_lease(store)
+    store.votes.append([(first, None), a_vote("v1"), (second, None)], lease)
+    assert store.votes.events([CAMPAIGN.id]) == []
+    store.votes.seal(lease, 10)
+    events = store.votes.events([CAMPAIGN.id])
+    assert [(row.seq, row.record, row.hash) for row in events] == [
+        (1, first, first.leaf()),
+        (3, second, second.leaf()),
+    ]
+    assert store.votes.events(["elsewhere"]) == []
+    counted = store.votes.counted(0, 10)
+    assert [record.data for record in counted] == [data, None, data]
+
+
 def test_a_worker_whose_lease_was_taken_seals_and_publishes_nothing(store: Store) -> None:
     store.votes.append([a_vote("v1")])
     stale = worker_lease(store)
@@ -626,6 +655,8 @@ def test_a_worker_whose_lease_was_taken_seals_and_publishes_nothing(store: Store
         store.votes.seal(stale, 10)
     with pytest.raises(LeaseLost):
         store.snapshots.publish(stale, a_snapshot())
+    with pytest.raises(LeaseLost):
+        store.votes.append([a_vote("v2")], stale)
     with pytest.raises(LeaseLost):
         store.leases.renew(stale)
     assert store.votes.position() == 0
@@ -932,6 +963,34 @@ def test_the_newest_snapshot_is_read_per_campaign_category_and_method(store: Sto
     assert store.snapshots.latest("online", "zh") == published[3]
     assert store.snapshots.latest("other", "overall") == published[4]
     assert store.snapshots.latest("online", "overall", "graded") is None
+    assert store.snapshots.categories("online") == ["overall", "zh"]
+    assert store.snapshots.categories("nowhere") == []
+
+
+def test_without_a_method_the_newest_official_snapshot_is_meant(store: Store) -> None:
+    lease = worker_lease(store)
+    official = a_snapshot(details={"evidence": {"gain": 1.25}, "fit": None})
+    store.snapshots.publish(lease, official)
+    store.snapshots.publish(lease, a_snapshot(method="elo", official=False, log_position=2))
+    store.snapshots.publish(lease, a_snapshot(official=False, log_position=3))
+    assert store.snapshots.latest("online", "overall") == official
+    newest = store.snapshots.latest("online", "overall", "bt")
+    assert newest is not None and newest.log_position == 3
+
+
+def test_dropped_snapshots_are_gone_and_the_others_stay(store: Store) -> None:
+    lease = worker_lease(store)
+    for position in range(5):
+        store.snapshots.publish(lease, a_snapshot(log_position=position, category=f"c{position}"))
+    kept = store.snapshots.published()
+    assert [snapshot.category for snapshot in kept] == ["c0", "c1", "c2", "c3", "c4"]
+    assert kept[0] == Published(kept[0].id, "online", "c0", "bt", "2026-01-02T03:04:05.678Z")
+    store.snapshots.drop(lease, [kept[1].id, kept[3].id, 999])
+    assert store.snapshots.published() == [kept[0], kept[2], kept[4]]
+    stale, lease = lease, worker_lease(store)
+    with pytest.raises(LeaseLost):
+        store.snapshots.drop(stale, [kept[0].id])
+    assert len(store.snapshots.published()) == 3
 
 
 def test_the_history_of_snapshots_is_newest_first_and_without_rows(store: Store) -> None:
@@ -942,7 +1001,7 @@ def test_the_history_of_snapshots_is_newest_first_and_without_rows(store: Store)
     history = store.snapshots.history(["online"], 2)
     assert [row["log_position"] for row in history] == [3, 2]
     expected = asdict(a_snapshot(log_position=3))
-    del expected["rows"], expected["config"]
+    del expected["rows"], expected["config"], expected["details"]
     assert {name: value for name, value in history[0].items() if name != "id"} == expected
     assert len(store.snapshots.history(["online", "other"], 99)) == 4
     assert store.snapshots.history([], 99) == []

@@ -209,7 +209,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_accepted(csv_file):
 
 def test_numbers_as_voters_and_objects_as_category_tags_are_accepted(jsonl_file):
     vote = only(jsonl_file({**GOOD, "voter": 17, "category_tag": {"math_v0.1": {"math": True}}}))
-    assert (vote.voter, vote.category_tag) == ("17", None)
+    assert (vote.voter, vote.category_tag) == ("17", "math")
 
 
 def test_a_long_conversation_fits_into_a_csv_cell(csv_file):

@@ -95,13 +95,14 @@ def test_a_published_arena_data_set_is_read(tmp_path):
         both_bad=True,
         timestamp="2025-06-01T12:00:00.250Z",
         language="zh",
+        category_tag="math",
         conversation_a=talk,
         conversation_b=talk,
     )
     assert (second.row, second.both_bad) == (2, False)
     (ballots,) = read_ballots(path, columns=("language", "category_tag"))
     assert ballots.both_bad == [True, False]
-    assert ballots.columns == {"language": ["zh", "zh"], "category_tag": [None, None]}
+    assert ballots.columns == {"language": ["zh", "zh"], "category_tag": ["math", "math"]}
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_votes_of_several_groups_move_the_thresholds_of_their_own():
     assert np.abs(warm.theta - after.theta).max() < 1e-4
     assert np.abs(warm.start().local - after.local).max() < 5e-5
     shift = np.abs(warm.start().local - before.local)
-    assert shift[:, 0].max() < 0.2 * shift[:, 1].min()
+    assert shift[:, 0].max() < 0.5 * shift[:, 1].min()
 
 
 @LIKELIHOODS
