@@ -29,18 +29,17 @@ _OUTCOMES = {
     (None, "model_b"): Outcome.b_won,
 }
 
-_COLUMNS = np.dtype(
-    [
-        ("seq", np.int64),
-        ("model_a", np.int32),
-        ("model_b", np.int32),
-        ("voter", np.int32),
-        ("propensity", np.float32),
-        ("outcome", np.int8),
-    ]
-)
+_Columns = dict[str, npt.NDArray[Any]]
+_TYPES: dict[str, type] = {
+    "seq": np.int64,
+    "model_a": np.int32,
+    "model_b": np.int32,
+    "voter": np.int32,
+    "propensity": np.float32,
+    "outcome": np.int8,
+}
 _Key = TypeVar("_Key", bound=Hashable)
-_REMOVED = -1
+_REMOVED = -1  # below every outcome
 _BUFFERED_VOTES = 2**16
 
 
@@ -63,8 +62,9 @@ class Tally:
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
         self._voters: dict[str | None, int] = {None: -1}
-        self._rows = np.zeros(0, dtype=_COLUMNS)
+        self._columns: _Columns = {name: np.zeros(0, kind) for name, kind in _TYPES.items()}
         self._filled = 0
+        self._removed = 0
         self._buffer: list[Vote] = []
         self._slices: dict[str, _Slice] = {OVERALL: _Slice()}
 
@@ -99,18 +99,21 @@ class Tally:
     ) -> None:
         """Count votes given by column, equally long and in the order of `seq`: much faster."""
         self._flush()
-        rows = np.empty(len(seq), dtype=_COLUMNS)
-        rows["seq"] = seq
-        rows["model_a"], rows["model_b"] = _coded(model_a, self._ids), _coded(model_b, self._ids)
-        rows["voter"] = -1 if voter is None else _coded(voter, self._voters, first=-1)
-        rows["propensity"] = math.nan if propensity is None else np.array(propensity, np.float32)
-        rows["outcome"] = np.fromiter(map(_outcome, grade, winner), np.int8, len(seq))
-        places = self._append(rows)
-        self._slices[OVERALL].count(rows, len(self._ids))
+        n = len(seq)
+        fresh: _Columns = {
+            "seq": np.fromiter(seq, np.int64, n),
+            "model_a": _coded(model_a, self._ids),
+            "model_b": _coded(model_b, self._ids),
+            "voter": _coded(voter or [None] * n, self._voters, first=-1),
+            "propensity": np.array(propensity or [math.nan] * n, np.float32),
+            "outcome": np.fromiter(map(_outcome, grade, winner), np.int8, n),
+        }
+        start = self._append(fresh, n)
+        self._slices[OVERALL].count(fresh, len(self._ids))
         for category, chosen in _by_category(categories or ()):
             part = self._slices.setdefault(category, _Slice(np.zeros(0, dtype=np.int32)))
-            part.remember(places + chosen)
-            part.count(rows[chosen], len(self._ids))
+            part.remember(start + chosen)
+            part.count({name: column[chosen] for name, column in fresh.items()}, len(self._ids))
 
     def remove(self, seq: int) -> frozenset[str]:
         """Take a vote out again; returns the categories it was in.
@@ -118,14 +121,15 @@ class Tally:
         Raises `ValueError` when no vote has this `seq`, or it was removed before.
         """
         self._flush()
-        place = int(np.searchsorted(self._rows["seq"][: self._filled], seq))
-        row = self._rows[place : place + 1]
-        if place >= self._filled or row["seq"][0] != seq or row["outcome"][0] == _REMOVED:
+        place = int(np.searchsorted(self._columns["seq"][: self._filled], seq))
+        vote = {name: column[place : place + 1] for name, column in self._columns.items()}
+        if place >= self._filled or vote["seq"][0] != seq or vote["outcome"][0] == _REMOVED:
             raise ValueError(f"there is no vote {seq} to remove")
         touched = frozenset(key for key, part in self._slices.items() if part.holds(place))
         for category in touched:
-            self._slices[category].remove(row)
-        row["outcome"] = _REMOVED
+            self._slices[category].remove(vote)
+        vote["outcome"][:] = _REMOVED
+        self._removed += 1
         return touched
 
     def categories(self) -> list[str]:
@@ -144,8 +148,8 @@ class Tally:
 
     def voters(self, category: str = OVERALL) -> int:
         """How many people are behind the votes."""
-        voter = self._chosen(category)["voter"]
-        return int(np.count_nonzero(np.bincount(voter[voter >= 0])))
+        votes_of = np.bincount(self._column("voter", category) + 1)  # of nobody known: -1
+        return int(np.count_nonzero(votes_of[1:]))
 
     def counted(self, category: str = OVERALL) -> tuple[list[str], PairCounts]:
         """The models that have votes, sorted by name, and their counts in that order."""
@@ -158,29 +162,31 @@ class Tally:
 
     def ballots(self, names: list[str], category: str = OVERALL) -> Ballots:
         """The votes one by one, in log order; models by their place in `names`."""
-        rows = self._chosen(category)
         place = self._place_of(names)
         return Ballots(
-            model_a=place[rows["model_a"]],
-            model_b=place[rows["model_b"]],
-            outcome=rows["outcome"].astype(np.intp),
-            voter=rows["voter"],
+            model_a=place[self._column("model_a", category)],
+            model_b=place[self._column("model_b", category)],
+            outcome=self._column("outcome", category).astype(np.intp),
+            voter=self._column("voter", category),
         )
 
     def propensities(self, category: str = OVERALL) -> FloatArray:
         """The probability [n] with which each vote's pair was drawn; NaN where unknown."""
-        return self._chosen(category)["propensity"].astype(np.float64)
+        return self._column("propensity", category).astype(np.float64)
 
     def _place_of(self, names: list[str]) -> npt.NDArray[np.intp]:
         place = np.full(len(self._ids), -1, dtype=np.intp)
         place[[self._ids[name] for name in names]] = np.arange(len(names))
         return place
 
-    def _chosen(self, category: str) -> npt.NDArray[Any]:
+    def _column(self, name: str, category: str) -> npt.NDArray[Any]:
+        """One column of the votes that count, in log order."""
         self._flush()
-        rows = self._rows[: self._filled]
-        rows = self._slices[category].of(rows) if category in self._slices else rows[:0]
-        kept: npt.NDArray[Any] = rows[rows["outcome"] != _REMOVED]
+        part = self._slices.get(category, _Slice(np.zeros(0, dtype=np.int32)))
+        column: npt.NDArray[Any] = part.of(self._columns[name][: self._filled])
+        if not self._removed:
+            return column
+        kept: npt.NDArray[Any] = column[part.of(self._columns["outcome"][: self._filled]) >= 0]
         return kept
 
     def _flush(self) -> None:
@@ -189,12 +195,14 @@ class Tally:
             columns: Any = zip(*votes, strict=True)
             self.add_columns(**dict(zip(Vote._fields, columns, strict=True)))
 
-    def _append(self, rows: npt.NDArray[Any]) -> int:
-        """Keep the rows; returns the place of the first."""
-        start, self._filled = self._filled, self._filled + len(rows)
-        if self._filled > len(self._rows):
-            self._rows = np.resize(self._rows, max(self._filled, len(self._rows) * 3 // 2))
-        self._rows[start : self._filled] = rows
+    def _append(self, fresh: _Columns, n: int) -> int:
+        """Keep the votes; returns the place of the first."""
+        start, self._filled = self._filled, self._filled + n
+        if self._filled > len(self._columns["seq"]):
+            room = max(self._filled, len(self._columns["seq"]) * 5 // 4)
+            self._columns = {name: np.resize(old, room) for name, old in self._columns.items()}
+        for name, column in fresh.items():
+            self._columns[name][start : self._filled] = column
         return start
 
 
@@ -206,23 +214,23 @@ class _Slice:
         self.votes = 0
         self._places = None if places is None else [places]
 
-    def count(self, rows: npt.NDArray[Any], n_models: int) -> None:
+    def count(self, votes: _Columns, n_models: int) -> None:
         if self.counts.n_models < n_models:
             self.counts = self.counts.resized(n_models)
-        self.counts.add(rows["model_a"], rows["model_b"], rows["outcome"])
-        self.votes += len(rows)
+        self.counts.add(votes["model_a"], votes["model_b"], votes["outcome"])
+        self.votes += len(votes["seq"])
 
-    def remove(self, rows: npt.NDArray[Any]) -> None:
-        self.counts.remove(rows["model_a"], rows["model_b"], rows["outcome"])
-        self.votes -= len(rows)
+    def remove(self, votes: _Columns) -> None:
+        self.counts.remove(votes["model_a"], votes["model_b"], votes["outcome"])
+        self.votes -= len(votes["seq"])
 
     def remember(self, places: npt.NDArray[np.intp]) -> None:
         assert self._places is not None  # noqa: S101  the whole need not be told its places
         self._places.append(places.astype(np.int32))
 
-    def of(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Those of the rows that are in it."""
-        return rows if self._places is None else rows[self._joined()]
+    def of(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What the column says of the votes that are in it."""
+        return column if self._places is None else column[self._joined()]
 
     def holds(self, place: int) -> bool:
         if self._places is None:

@@ -45,6 +45,7 @@ _COUNT_BATCH = 20_000
 _PUBLISH_SECONDS = 0.5  # a board is published at most this often, however fast votes come
 _OTHER_METHODS_SECONDS = 5.0  # the same, for boards of methods that are not the campaign's own
 _SHARE_OF_TIME = 4  # a board that takes long to compute rests this many times as long
+_FIGURES_SECONDS = 30.0  # how well a model fits is told at most this often: it takes long
 _THIN_SECONDS = 60.0
 
 
@@ -178,6 +179,8 @@ class _Shift:
         self._warm: dict[_Key, Warm | None] = {}
         self._published: dict[_Key, tuple[int, str]] = {}  # log position and configuration
         self._rests_until: dict[_Key, float] = {}
+        self._figures: dict[_Key, dict[str, Any]] = {}
+        self._figures_from: dict[_Key, float] = {}
         self._thin_at = -math.inf
         for campaign in store.campaigns.all():
             self._campaigns[campaign.id].touch(0, [OVERALL])
@@ -273,14 +276,18 @@ class _Shift:
 
     def _publish(self, key: _Key, pinned: _Pinned) -> None:
         campaign, started = self._campaigns[key.campaign], time.monotonic()
+        with_figures = key.category == OVERALL and started >= self._figures_from.get(key, started)
         board = compute(
             campaign.tally,
             pinned.method,
             category=key.category,
             warm=self._warm.get(key),
             evidence=None if key.other else campaign.evidence,
-            figures=key.category == OVERALL,
+            figures=with_figures,
         )
+        if board.fit is not None:
+            self._figures[key] = {"log_position": self._position, **board.fit}
+            self._figures_from[key] = started + _FIGURES_SECONDS
         snapshot = Snapshot(
             campaign=key.campaign,
             category=key.category,
@@ -292,7 +299,7 @@ class _Shift:
             rows=[row.to_json() for row in board.rows],
             voters=campaign.tally.voters(key.category),
             official=not key.other,
-            details={"fit": board.fit, "evidence": board.evidence},
+            details={"fit": self._figures.get(key), "evidence": board.evidence},
         )
         self._store.snapshots.publish(self._lease, snapshot)
         self._warm[key] = board.warm

@@ -26,6 +26,9 @@ _FAR = 30.0
 """A side effect or a local parameter beyond this, in nats, is on its way to infinity: e^30 votes
 could not hold it."""
 
+_FLAT = 1e-13
+"""What is left of a parameter's information, given all others, where they told all of it."""
+
 _LONGEST = 1e4
 """No step moves anything by more than this, in nats: what is flat would carry it to infinity."""
 
@@ -292,8 +295,8 @@ def _maximum(problem: Problem, point: FloatArray) -> _Maximum:
         else:
             step, reached = _climbed(problem, point, step, reached)
         point = point + step
-        if size <= TOLERANCE and strict:
-            return _Maximum(point, converged=True, steps=steps)
+        if size <= TOLERANCE:
+            return _Maximum(point, converged=strict, steps=steps)
         if np.abs(point[problem.rows.n_models :]).max(initial=0.0) > _FAR:
             break
     return _Maximum(point, converged=False, steps=steps)
@@ -311,7 +314,7 @@ def _climbed(
 
 
 def _solved(information: FloatArray, slope: FloatArray) -> tuple[FloatArray, bool]:
-    """Newton's step, and whether it is his own: the information is positive definite."""
+    """Newton's step, and whether the information is positive definite beyond rounding."""
     size = np.abs(information.diagonal())
     size[size == 0] = 1.0
     ridge = 0.0
@@ -322,7 +325,8 @@ def _solved(information: FloatArray, slope: FloatArray) -> tuple[FloatArray, boo
             ridge = max(10 * ridge, 1e-3)
             continue
         step: FloatArray = cho_solve(factor, slope)
-        return step, ridge == 0
+        pivots = factor[0].diagonal() ** 2
+        return step, ridge == 0 and bool((pivots > _FLAT * size).all())
 
 
 # --- where it begins ----------------------------------------------------------------------------

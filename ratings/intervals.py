@@ -105,7 +105,7 @@ def sandwich(fitted: Fit, level: float = 0.95, ballots: Ballots | None = None) -
     covariance = np.diag(np.full(len(point), np.inf))
     if bread is not None:
         found = cho_solve(bread, cho_solve(bread, spread).T)
-        if found.diagonal().min() > -_ROUNDING:  # else A is too flat to be inverted
+        if found.diagonal().min(initial=0.0) > -_ROUNDING:  # else A is too flat to be inverted
             covariance = found
     variance = np.maximum(covariance.diagonal()[: len(fitted.theta)], 0.0)
     margin = -float(ndtri((1 - level) / 2)) * np.sqrt(variance)

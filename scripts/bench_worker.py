@@ -81,8 +81,8 @@ def fill(database: Database, count: int, models: int) -> None:
             if len(batch) == 10_000 or seq == count:
                 connection.execute(insert(records), batch)
                 batch.clear()
-                print(f"\r{seq:,} votes written", end="", file=sys.stderr)
-    print(file=sys.stderr)
+                if seq % 100_000 == 0:
+                    print(f"{seq:,} votes written", file=sys.stderr)
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def wait(what: str, done: object, seconds: float = 600) -> float:
     while not done():  # type: ignore[operator]
         if time.monotonic() - started > seconds:
             raise SystemExit(f"{what} took more than {seconds} s")
-        time.sleep(0.005)
+        time.sleep(0.05)
     return time.monotonic() - started
 
 
@@ -157,7 +157,7 @@ def main() -> None:
         assert server is not None
         env = {"ARENA_DATA": folder, "REDIS_URL": server.url, "OPENBLAS_NUM_THREADS": "1"}
         python = [sys.executable, "-m", "arena.cli", "worker"]
-        with running(server.command, {}) as redis:
+        with running(server.argv, {}) as redis:
             wait("Redis", lambda: is_ready(server.socket), 10)
             live = RedisLive(server.url, ttl=60)
             with running(python, env) as worker:

@@ -193,7 +193,9 @@ class SqlSnapshots:
     def publish(self, lease: Lease, snapshot: Snapshot) -> None:
         with self._db.write() as connection:
             hold(connection, lease)
-            connection.execute(insert(snapshots).values(asdict(snapshot)))
+            # asdict would copy every cell of the rows
+            fields = {name: getattr(snapshot, name) for name in Snapshot.__slots__}
+            connection.execute(insert(snapshots).values(fields))
 
     def latest(self, campaign: str, category: str, method: str | None = None) -> Snapshot | None:
         query = (

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import csv
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,39 +7,23 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ratings import bradley_terry
-from ratings.comparisons import Outcome, PairCounts
 from ratings.errors import BadParameter
 from ratings.fitting import MAX_STEPS, Start
 from ratings.scale import MEAN, PER_NAT
-from tests.ratings.rating_helpers import DATA, TIE, WIN, counted, of_points, rated, reference
+from tests.ratings.rating_helpers import (
+    TIE,
+    WIN,
+    counted,
+    crowd_counts,
+    of_points,
+    rated,
+    reference,
+    wildbench_counts,
+)
 
-CROWD_VOTES = DATA.parents[1] / "arena" / "demo" / "llmfao_crowd_votes.csv"
 POINTS = arrays.arrays(np.float64, (6, 6), elements=st.integers(0, 5).map(lambda n: n / 2)).map(
     lambda points: points * (1 - np.eye(6))
 )
-
-
-def crowd_counts(models):
-    ids = {model: i for i, model in enumerate(models)}
-    codes = {"model_a": Outcome.a_won, "tie": Outcome.tied, "model_b": Outcome.b_won}
-    with CROWD_VOTES.open(encoding="utf-8", newline="") as file:
-        return counted(
-            len(models),
-            [
-                (ids[v["model_a"]], ids[v["model_b"]], codes[v["winner"]])
-                for v in csv.DictReader(file)
-            ],
-        )
-
-
-def wildbench_counts(models):
-    ids = {model: i for i, model in enumerate(models)}
-    counts = PairCounts(len(models))
-    with (DATA / "wildbench_graded_counts.csv").open(encoding="utf-8", newline="") as file:
-        for line in csv.DictReader(file):
-            cell = counts.graded[:, ids[line["model"]], ids[line["ref_model"]]]
-            cell += [int(line[name]) for name in ("win_much", "win", "tie", "lose", "lose_much")]
-    return counts
 
 
 def fit(points, start=None):
