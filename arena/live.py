@@ -95,8 +95,19 @@ def _key(battle_id: str, turn: int) -> str:
     return f"arena:live:{battle_id}:{turn}"
 
 
-def _pack(frame: Frame) -> str:
-    return json.dumps([frame.a, frame.b], separators=(",", ":"))
+def _pack(number: int, frame: Frame) -> str:
+    return json.dumps([number, frame.a, frame.b], separators=(",", ":"))
+
+
+def _unpack(items: Sequence[str], start: int) -> list[Frame]:
+    """The frames from `start` on, up to one that stands in the place of a lost one."""
+    frames = []
+    for place, item in enumerate(items, start):
+        number, a, b = json.loads(item)
+        if number != place:
+            break
+        frames.append(Frame(a, b))
+    return frames
 
 
 class RedisLive:
@@ -118,7 +129,7 @@ class RedisLive:
         with self._guard():
             pipe = self._redis.pipeline(transaction=False)
             for live in frames:
-                pipe.rpush(_key(live.battle_id, live.turn), _pack(live.frame))
+                pipe.rpush(_key(live.battle_id, live.turn), _pack(live.number, live.frame))
             pipe.publish(_FRAMES, json.dumps(message, separators=(",", ":")))
             lengths = dict(zip(frames, pipe.execute(), strict=False))
             made = [live for live, length in lengths.items() if length == 1]
@@ -134,7 +145,7 @@ class RedisLive:
             pipe = self._redis.pipeline(transaction=True)
             pipe.delete(key)
             if frames:
-                pipe.rpush(key, *(_pack(frame) for frame in frames))
+                pipe.rpush(key, *(_pack(number, frame) for number, frame in enumerate(frames)))
                 pipe.expire(key, self._ttl)
             pipe.publish(_FRAMES, json.dumps([[battle_id, turn]]))
             pipe.execute()
@@ -146,7 +157,7 @@ class RedisLive:
     def frames(self, battle_id: str, turn: int, start: int) -> list[Frame]:
         with self._guard():
             packed: Any = self._redis.lrange(_key(battle_id, turn), start, -1)
-        return [Frame(*json.loads(item)) for item in packed]
+        return _unpack(packed, start)
 
     @contextmanager
     def follow(self, battle_id: str, turn: int) -> Iterator[_Queue[LiveFrame | LookAgain]]:

@@ -572,7 +572,7 @@ class FakeLive:
         self.away = False
         self.announced: list[dict[str, Any]] = []
         self._lock = threading.RLock()
-        self._frames: dict[tuple[str, int], list[Frame]] = defaultdict(list)
+        self._frames: dict[tuple[str, int], list[tuple[int, Frame]]] = defaultdict(list)
         self._followers: dict[tuple[str, int] | str, list[FakeSubscription[Any]]] = defaultdict(
             list
         )
@@ -606,7 +606,7 @@ class FakeLive:
             lost = set()
             for live in frames:
                 key = live.battle_id, live.turn
-                self._frames[key].append(live.frame)
+                self._frames[key].append((live.number, live.frame))
                 if len(self._frames[key]) != live.number + 1:
                     lost.add(live.battle_id)
                 self._tell(key, live)
@@ -615,7 +615,7 @@ class FakeLive:
     def replace(self, battle_id: str, turn: int, frames: Sequence[Frame]) -> None:
         with self._lock:
             self._require()
-            self._frames[battle_id, turn] = list(frames)
+            self._frames[battle_id, turn] = list(enumerate(frames))
             self._tell((battle_id, turn), LookAgain())
 
     def ended(self, battle_id: str, turn: int) -> None:
@@ -626,7 +626,9 @@ class FakeLive:
     def frames(self, battle_id: str, turn: int, start: int) -> list[Frame]:
         with self._lock:
             self._require()
-            return self._frames[battle_id, turn][start:]
+            held = enumerate(self._frames[battle_id, turn])
+            whole = itertools.takewhile(lambda place: place[0] == place[1][0], held)
+            return [frame for place, (_, frame) in whole if place >= start]
 
     def follow(self, battle_id: str, turn: int) -> Any:
         return self._listen((battle_id, turn))

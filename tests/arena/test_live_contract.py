@@ -125,6 +125,19 @@ def test_pushing_tells_which_battles_lost_their_earlier_frames(
     assert live.frames("b1", 1, 0) == texts(0, 1, 2, 3, 4)
 
 
+def test_a_frame_that_stands_in_the_place_of_a_lost_one_is_not_read(live: LiveBuffer) -> None:
+    """Redis came back with less than it had: until the list is written anew, a gap is a gap."""
+    live.push([frame(0)])
+    live.push([frame(1)])
+    assert live.push([frame(5)]) == {"b1"}
+    assert live.push([frame(6)]) == {"b1"}
+    assert live.frames("b1", 1, 0) == texts(0, 1)
+    assert live.frames("b1", 1, 1) == texts(1)
+    assert live.frames("b1", 1, 2) == live.frames("b1", 1, 3) == []
+    live.replace("b1", 1, texts(0, 1, 2, 3, 4, 5, 6))
+    assert live.frames("b1", 1, 2) == texts(2, 3, 4, 5, 6)
+
+
 def test_a_list_can_be_replaced_by_an_empty_one(live: LiveBuffer) -> None:
     live.push([frame(0)])
     live.replace("b1", 1, [])

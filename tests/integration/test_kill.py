@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from arena.leaderboard import Tally, compute
+from arena.leaderboard import Method, compute
+from arena.tally import Tally, Vote
 from tests.services import ArenaProcess, wait_until
 from tests.upstream import roster, upstream, words
 from tests.voter import Seen, Voter
@@ -65,8 +66,9 @@ def _expect_complete(arena: ArenaProcess, receipts: list[str]) -> None:
         lambda: (board := _board(arena))["log_position"] == len(rows) and board, what="the board"
     )
     tally = Tally()
-    tally.add_many([(r["model_a"], r["model_b"], r["grade"], r["winner"]) for r in rows])
-    clean = {row.model: row for row in compute(tally).rows}
+    for r in rows:
+        tally.add(Vote(r["seq"], r["model_a"], r["model_b"], r["grade"], r["winner"]))
+    clean = {row.model: row for row in compute(tally, Method()).rows}
     rated = [row for row in board["rows"] if row["votes"]]
     assert {row["model"] for row in rated} == set(clean)
     for row in rated:
