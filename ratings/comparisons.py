@@ -66,12 +66,12 @@ class PairCounts:
 
     @property
     def n_models(self) -> int:
-        return self.counts.shape[1]
+        return int(self.counts.shape[1])
 
     @property
     def votes(self) -> float:
         """How many votes, or the sum of their weights."""
-        return self.counts.sum().item()
+        return float(self.counts.sum())
 
     @property
     def weighted(self) -> bool:
@@ -165,7 +165,8 @@ class PairCounts:
     def grades(self) -> IntArray:
         """G[M, 5]: each model's graded votes, from its own view: won much … lost much."""
         as_a, as_b = self.graded.sum(axis=2), self.graded.sum(axis=1)
-        return (as_a + as_b[::-1]).T.astype(np.int64)
+        grades: IntArray = (as_a + as_b[::-1]).T.astype(np.int64)
+        return grades
 
     def mean_win_rates(self) -> FloatArray:
         """HELM's mean win rate [M]: the share won (ties half) of the votes against each opponent
@@ -178,7 +179,8 @@ class PairCounts:
         share = np.divide(points, votes, out=np.zeros_like(points), where=votes > 0)
         opponents = np.count_nonzero(votes, axis=1)
         rates = np.full(self.n_models, np.nan)
-        return np.divide(share.sum(axis=1), opponents, out=rates, where=opponents > 0)
+        np.divide(share.sum(axis=1), opponents, out=rates, where=opponents > 0)
+        return rates
 
     def _like(self, change: Any) -> PairCounts:
         copy = PairCounts.__new__(PairCounts)
@@ -292,5 +294,6 @@ def _check_range(ids: npt.NDArray[np.integer], limit: int, what: str) -> None:
 def _binned(
     cells: IndexArray, weights: FloatArray | None, like: npt.NDArray[np.int32] | FloatArray
 ) -> npt.NDArray[np.int32] | FloatArray:
-    binned = np.bincount(cells, weights, minlength=like.size).reshape(like.shape)
-    return binned.astype(like.dtype, copy=False)
+    binned: npt.NDArray[Any] = np.bincount(cells, weights, minlength=like.size)
+    like_it: npt.NDArray[Any] = binned.reshape(like.shape).astype(like.dtype, copy=False)
+    return like_it

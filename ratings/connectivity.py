@@ -10,13 +10,16 @@ as they move apart. A model that won everything, or lost everything, is a tier o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from ratings.comparisons import BoolArray, FloatArray, IndexArray
+from ratings.comparisons import BoolArray, IndexArray
+
+_QUICK_STEPS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,27 +51,42 @@ class Connectivity:
         return np.flatnonzero(self.component == component)
 
 
-def connectivity(points: FloatArray) -> Connectivity:
+def connectivity(scored: npt.NDArray[Any]) -> Connectivity:
     """Find components and tiers.
 
-    `points` [M, M] is what i scored against j: a win is 1, a tie ½ to each.
+    `scored` [M, M] is not 0 where i scored against j: points, or whether there were any.
     """
-    scored = points > 0
-    edges = csr_array(scored)
+    scored = scored > 0
+    if _is_one_tier(scored):
+        together = np.zeros(len(scored), dtype=np.intp)
+        return Connectivity(together, together, np.zeros((1, 1), np.bool_), np.ones(1, np.bool_))
+    edges: Any = csr_array(scored)
     n_tiers, tier = connected_components(edges, directed=True, connection="strong")
-    whole = n_tiers == 1
-    component = tier if whole else _by_size(connected_components(edges, directed=False)[1])
+    component = _by_size(connected_components(edges, directed=False)[1])
     size = np.bincount(tier, minlength=n_tiers)
     component_of_tier = np.zeros(n_tiers, dtype=np.intp)
     component_of_tier[tier] = component
     largest = np.zeros(n_tiers, dtype=np.intp)
     np.maximum.at(largest, component_of_tier, size)
     return Connectivity(
-        component=component.astype(np.intp),
+        component=component,
         tier=tier.astype(np.intp),
-        above=np.zeros((1, 1), dtype=np.bool_) if whole else _closure(scored, tier, n_tiers),
+        above=_closure(scored, tier, n_tiers),
         core=size == largest[component_of_tier],
     )
+
+
+def _is_one_tier(scored: BoolArray) -> bool:
+    """Whether a look at neighbours of neighbours already shows it; most boards are so."""
+    if not len(scored):
+        return False
+    for edges in (scored, scored.T):
+        reached = edges[0].copy()
+        for _ in range(_QUICK_STEPS):
+            reached |= edges[reached].any(axis=0)
+        if not reached[1:].all():
+            return False
+    return True
 
 
 def _by_size(labels: npt.NDArray[np.integer]) -> IndexArray:

@@ -15,7 +15,7 @@ from ratings.comparisons import MIRROR, BoolArray, FloatArray, IndexArray, Outco
 from ratings.connectivity import Connectivity, connectivity
 from ratings.errors import BadParameter
 from ratings.likelihood import Likelihood, Slopes
-from ratings.pairs import Pairs
+from ratings.pairs import Pairs, summed
 
 TOLERANCE = 1e-9
 """A fit has converged when Newton's last step moved no parameter by more than this, in nats."""
@@ -36,6 +36,10 @@ _SURE_STEP = 1.0
 """A step of θ alone that moves no strength by more than half of this, and so no difference by more
 than this, cannot overshoot: a logistic likelihood of θ is generalised self-concordant (Bach 2010,
 https://doi.org/10.1214/09-EJS521), and the second-order bound holds up to 1.79."""
+
+
+Factor = tuple[FloatArray, bool]
+"""What `scipy.linalg.cho_factor` gives."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +67,9 @@ class Fit:
     few votes agree too well (a win and the ties of a round of three fit ever better as all
     differences grow). Half a vote between equals of each such kind, or with `held` of every kind,
     then holds it.
+
+    `factor` is that of the information at the maximum, in the centred gauge; None without a strict
+    maximum.
     """
 
     theta: FloatArray
@@ -73,6 +80,7 @@ class Fit:
     pairs: Pairs
     connectivity: Connectivity
     held: bool
+    factor: Factor | None
     converged: bool
     steps: int
 
@@ -137,6 +145,7 @@ def fit(
         pairs=pairs,
         connectivity=joined,
         held=held,
+        factor=found.factor,
         converged=found.converged and all(one.converged for one in placed),
         steps=max([found.steps, *(one.steps for one in placed)]),
     )
@@ -171,7 +180,7 @@ class Problem:
 
     def lead(self, theta: FloatArray, beta: float) -> FloatArray:
         """d [P]: by how much `first` is ahead."""
-        lead = theta[self.rows.first] - theta[self.rows.second] + self.offset
+        lead: FloatArray = theta[self.rows.first] - theta[self.rows.second] + self.offset
         return lead + beta * self._shown() if self.sided else lead
 
     def value(self, point: FloatArray) -> float:
@@ -244,31 +253,30 @@ class Problem:
 
     def _shown(self) -> FloatArray:
         """1 where `first` was really shown first; 0 for the votes between equals."""
-        return (self.rows.first != self.rows.second).astype(np.float64)
+        return np.not_equal(self.rows.first, self.rows.second).astype(np.float64)
 
     def by_row(self, local: FloatArray) -> FloatArray:
         """The local parameters of each row: [R, P], or [R, 1] where all rows share them."""
         return local if local.shape[1] == 1 else local[:, self.rows.group]
 
     def _by_group(self, values: FloatArray) -> FloatArray:
-        return np.bincount(self.rows.group, values, self.rows.n_groups)
+        return summed(self.rows.group, values, self.rows.n_groups)
 
     def pull(self, values: FloatArray) -> FloatArray:
         """Σ of `values` [P], + for `first` and − for `second` [M]."""
         m = self.rows.n_models
-        pull: FloatArray = np.bincount(self.rows.first, values, m)
-        return pull - np.bincount(self.rows.second, values, m)
+        return summed(self.rows.first, values, m) - summed(self.rows.second, values, m)
 
     def _pull_by_group(self, values: FloatArray) -> FloatArray:
         rows, g = self.rows, self.rows.n_groups
         size = rows.n_models * g
-        pull = np.bincount(rows.first * g + rows.group, values, size)
-        pull = pull - np.bincount(rows.second * g + rows.group, values, size)
+        pull = summed(rows.first * g + rows.group, values, size)
+        pull -= summed(rows.second * g + rows.group, values, size)
         return pull.reshape(rows.n_models, g)
 
     def laplacian(self, weight: FloatArray) -> FloatArray:
         m = self.rows.n_models
-        one_way = np.bincount(self.rows.first * m + self.rows.second, weight, m * m).reshape(m, m)
+        one_way = summed(self.rows.first * m + self.rows.second, weight, m * m).reshape(m, m)
         both = one_way + one_way.T
         return np.diag(both.sum(axis=1)) - both
 
@@ -278,16 +286,17 @@ class _Maximum:
     point: FloatArray
     converged: bool
     steps: int
+    factor: Factor | None = None
 
 
 def _maximum(problem: Problem, point: FloatArray) -> _Maximum:
     if not problem.rows.n_models:
         return _Maximum(point, converged=True, steps=0)
     only_strengths = point.size == problem.rows.n_models
-    reached = problem.value(point)
+    reached: float | None = problem.value(point)
     for steps in range(1, MAX_STEPS + 1):
         slope, information = problem.slopes(point)
-        step, strict = _solved(problem.grounded(information), slope)
+        step, factor = _solved(problem.grounded(information), slope)
         size = np.abs(step).max()
         step *= min(1.0, _LONGEST / max(size, _LONGEST))
         if only_strengths and 2 * size <= _SURE_STEP:
@@ -296,7 +305,7 @@ def _maximum(problem: Problem, point: FloatArray) -> _Maximum:
             step, reached = _climbed(problem, point, step, reached)
         point = point + step
         if size <= TOLERANCE:
-            return _Maximum(point, converged=strict, steps=steps)
+            return _Maximum(point, factor is not None, steps, factor)
         if np.abs(point[problem.rows.n_models :]).max(initial=0.0) > _FAR:
             break
     return _Maximum(point, converged=False, steps=steps)
@@ -313,8 +322,8 @@ def _climbed(
     return step, value
 
 
-def _solved(information: FloatArray, slope: FloatArray) -> tuple[FloatArray, bool]:
-    """Newton's step, and whether the information is positive definite beyond rounding."""
+def _solved(information: FloatArray, slope: FloatArray) -> tuple[FloatArray, Factor | None]:
+    """Newton's step, and the factor of an information that is positive definite beyond rounding."""
     size = np.abs(information.diagonal())
     size[size == 0] = 1.0
     ridge = 0.0
@@ -326,7 +335,8 @@ def _solved(information: FloatArray, slope: FloatArray) -> tuple[FloatArray, boo
             continue
         step: FloatArray = cho_solve(factor, slope)
         pivots = factor[0].diagonal() ** 2
-        return step, ridge == 0 and bool((pivots > _FLAT * size).all())
+        strict = ridge == 0 and bool((pivots > _FLAT * size).all())
+        return step, factor if strict else None
 
 
 # --- where it begins ----------------------------------------------------------------------------
@@ -335,13 +345,14 @@ def _solved(information: FloatArray, slope: FloatArray) -> tuple[FloatArray, boo
 def _beginning(problem: Problem, pairs: Pairs, start: Start | None) -> FloatArray:
     """The likelier of a cold and a warm start."""
     likelihood, rows = problem.likelihood, problem.rows
-    local = np.concatenate([likelihood.start(total) for total in rows.totals().T])
+    totals = rows.totals().T if likelihood.parameters else np.zeros((0, len(Outcome)))
+    local = np.concatenate([np.zeros(0), *(likelihood.start(total) for total in totals)])
     side = [0.0] if problem.sided else []
     cold = np.concatenate([_cold(pairs), side, local])
     if start is None:
         return cold
     known = np.isfinite(start.theta)
-    given = [start.side] if problem.sided else []
+    given = [np.nan_to_num(start.side)] if problem.sided else []
     fits = start.local is not None and start.local.shape == (
         len(likelihood.parameters),
         rows.n_groups,
@@ -358,17 +369,18 @@ def _beginning(problem: Problem, pairs: Pairs, start: Start | None) -> FloatArra
 
 
 def _cold(pairs: Pairs) -> FloatArray:
-    won = pairs.matrix((Outcome.a_much_better, Outcome.a_better, Outcome.a_won))
-    tied = pairs.matrix((Outcome.tie, Outcome.tied)) / 2
-    scored, lost = (won + tied).sum(axis=1), (won + tied).sum(axis=0)
+    by_first, by_second = pairs.points()
+    m = pairs.n_models
+    scored = summed(pairs.first, by_first, m) + summed(pairs.second, by_second, m)
+    lost = summed(pairs.first, by_second, m) + summed(pairs.second, by_first, m)
     start: FloatArray = np.log((scored + 0.5) / (lost + 0.5))
     return start
 
 
-def _held_up(likelihood: Likelihood, pairs: Pairs) -> FloatArray:
-    """[M, M]: votes that keep i from falling for ever behind j."""
+def _held_up(likelihood: Likelihood, pairs: Pairs) -> BoolArray:
+    """[M, M]: whether a vote keeps i from falling for ever behind j."""
     lost = MIRROR[list(likelihood.one_sided)]
-    return pairs.matrix([outcome for outcome in Outcome if outcome not in lost])
+    return pairs.had([outcome for outcome in Outcome if outcome not in lost])
 
 
 def _attempts(likelihood: Likelihood, *, sided: bool) -> list[tuple[bool, bool]]:
@@ -382,8 +394,10 @@ def _attempts(likelihood: Likelihood, *, sided: bool) -> list[tuple[bool, bool]]
 def _with_kinds(likelihood: Likelihood, rows: Pairs, *, every: bool) -> Pairs:
     """A kind of outcome that nobody of a group chose (or `every` one) gets half a vote of equals.
 
-    Otherwise its threshold would be infinite, or fall on another.
+    Otherwise its threshold would be infinite, or fall on another. A vote is one of usual weight.
     """
+    if not likelihood.kinds:
+        return rows
     seen = rows.totals()
     missing = [
         (group, kind)
@@ -392,10 +406,11 @@ def _with_kinds(likelihood: Likelihood, rows: Pairs, *, every: bool) -> Pairs:
     ]
     if not missing or not rows.n_models:
         return rows
+    usual = rows.squares.sum() / rows.votes.sum() if rows.votes.any() else 1.0  # weight
     votes = np.zeros((len(Outcome), len(missing)))
     for row, (_, kind) in enumerate(missing):
-        votes[kind[0], row] += 0.25
-        votes[MIRROR[kind[0]], row] += 0.25
+        votes[kind[0], row] += 0.25 * usual
+        votes[MIRROR[kind[0]], row] += 0.25 * usual
     equals = np.zeros(len(missing), dtype=np.intp)
     return replace(
         rows,
@@ -403,7 +418,9 @@ def _with_kinds(likelihood: Likelihood, rows: Pairs, *, every: bool) -> Pairs:
         second=np.append(rows.second, equals),
         group=np.append(rows.group, [group for group, _ in missing]),
         votes=np.concatenate([rows.votes, votes], axis=1),
-        weighted=None if rows.weighted is None else np.concatenate([rows.weighted, votes], axis=1),
+        weighted=None
+        if rows.weighted is None
+        else np.concatenate([rows.weighted, usual * votes], axis=1),
     )
 
 
@@ -427,7 +444,7 @@ def _side_problem(problem: Problem) -> str | None:
 # --- tiers --------------------------------------------------------------------------------------
 
 
-def _place_tiers(
+def _place_tiers(  # noqa: PLR0917  what was found so far, and where
     likelihood: Likelihood,
     pairs: Pairs,
     joined: Connectivity,
@@ -462,10 +479,12 @@ def _place_tiers(
 
 
 def _between_tiers(rows: Pairs, place: IndexArray, n_tiers: int) -> Pairs:
-    """The rows as votes of tiers, with one virtual tie for every two tiers that met."""
+    """The rows as votes of tiers, with one virtual tie of usual weight where two tiers met."""
     first, second = place[rows.first], place[rows.second]
     met = np.minimum(first, second) * n_tiers + np.maximum(first, second)
     total = rows.votes.sum(axis=0)
     votes = rows.votes.copy()
-    votes[Outcome.tied] += total / np.bincount(met, total, n_tiers**2)[met]
+    in_all = np.bincount(met, total, n_tiers**2)[met]
+    usual = np.bincount(met, rows.squares.sum(axis=0), n_tiers**2)[met] / in_all
+    votes[Outcome.tied] += usual * total / in_all
     return replace(rows, n_models=n_tiers, first=first, second=second, votes=votes)

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import cho_solve
 from scipy.optimize import brentq
 from scipy.sparse import csr_array
 from scipy.special import ndtri
 
 from ratings.comparisons import MIRROR, BoolArray, FloatArray, IndexArray, Outcome
 from ratings.errors import BadParameter
-from ratings.fitting import Fit, Problem, fit
+from ratings.fitting import Factor, Fit, Problem, fit
 from ratings.likelihood import Likelihood, Moments
 from ratings.pairs import Pairs
 
@@ -101,7 +101,7 @@ def sandwich(fitted: Fit, level: float = 0.95, ballots: Ballots | None = None) -
     _check_level(level)
     problem, point = fitted.problem(), fitted.point()
     spread = _spread(problem, point) if ballots is None else _clustered(problem, point, ballots)
-    bread = _bread(problem, point) if fitted.converged else None
+    bread = fitted.factor
     covariance = np.diag(np.full(len(point), np.inf))
     if bread is not None:
         found = cho_solve(bread, cho_solve(bread, spread).T)
@@ -139,15 +139,6 @@ def bootstrap(
     # an estimate at the edge of few votes may lie outside of its own resamples
     lower, upper = np.minimum(lower, fitted.theta), np.maximum(upper, fitted.theta)
     return _intervals(fitted, covariance, lower, upper, level)
-
-
-def _bread(problem: Problem, point: FloatArray) -> tuple[FloatArray, bool] | None:
-    """The factor of A in the centred gauge; None where there is no strict maximum."""
-    try:
-        bread: tuple[FloatArray, bool] = cho_factor(problem.grounded(problem.slopes(point)[1]))
-    except LinAlgError:
-        return None
-    return bread
 
 
 def _check_level(level: float) -> None:
@@ -217,12 +208,12 @@ def _scarce(likelihood: Likelihood, rows: Pairs) -> BoolArray:
     """Rows [P] of a model whose scores tell too little of how much scores vary."""
     real = rows.where(rows.first != rows.second)
     scarce = np.zeros(rows.n_models, dtype=np.bool_)
+    votes = real.had_by_model(list(Outcome))
     for same in _SAME:
-        others = [outcome for outcome in Outcome if outcome not in same]
-        scarce |= real.matrix(others).sum(axis=1) == 0
+        scarce |= votes - real.had_by_model(same) <= _ROUNDING * votes
     if likelihood.kinds:  # scores of many sizes: the sum of few of their squares is mostly small
         equal = replace(real, votes=real.equal_votes())
-        scarce |= equal.matrix(list(Outcome)).sum(axis=1) < _FEW
+        scarce |= equal.had_by_model(list(Outcome)) < _FEW
     of_row: BoolArray = (scarce[rows.first] | scarce[rows.second]) & (rows.first != rows.second)
     return of_row
 
@@ -312,7 +303,7 @@ def _voters(voter: npt.NDArray[np.integer]) -> tuple[IndexArray, int]:
 def _resampled(fitted: Fit, rng: np.random.Generator, rounds: int) -> npt.NDArray[np.float64]:
     """Estimates [rounds, Z] of all free parameters, each tier centred."""
     problem, point = fitted.problem(), fitted.point()
-    bread = _bread(problem, point) if fitted.converged else None
+    bread = fitted.factor
     draw = _drawer(problem.rows, rng)
     samples = np.empty((rounds, len(point)))
     for number in range(rounds):
@@ -336,9 +327,7 @@ def _drawer(rows: Pairs, rng: np.random.Generator) -> Callable[[], Pairs]:
     return draw
 
 
-def _chord(
-    problem: Problem, point: FloatArray, bread: tuple[FloatArray, bool]
-) -> FloatArray | None:
+def _chord(problem: Problem, point: FloatArray, bread: Factor) -> FloatArray | None:
     """The maximum near `point` with the information of another log; None when not reached."""
     for _ in range(_CHORDS):
         step = cho_solve(bread, problem.gradient(point))

@@ -122,7 +122,8 @@ class Threshold:
         slight = share[Outcome.a_better] + share[Outcome.b_better]
         below = np.array([ties, ties + slight])[: len(self.parameters)]
         steps = 2 * np.arctanh(np.clip(below, 0.01, 0.98))  # P(|noise| < t) = tanh(t/2)
-        return steps + 0.05 * np.arange(len(steps))  # apart, whatever was clipped
+        steps += 0.05 * np.arange(len(steps))  # apart, whatever was clipped
+        return np.asarray(steps)
 
     def possible(self, local: FloatArray) -> bool:
         return bool((self._gaps(local)[self._inner()] > 0).all())
@@ -134,32 +135,31 @@ class Threshold:
         total: FloatArray = ((over + under) * _log_sigmoid(u) - under * u).sum(axis=0)
         inner = self._inner()
         if inner.any():
-            total = total + (votes[inner] * np.log(-np.expm1(-self._gaps(local)[inner]))).sum(
-                axis=0
-            )
+            gaps = np.log(-np.expm1(-self._gaps(local)[inner]))
+            total = total + (votes[inner] * gaps).sum(axis=0)
         return total
 
     def slopes(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Slopes:
         s, rest = _sigmoid(self._above(d, local))
         over, under = self.over.T @ votes, self.under.T @ votes
         slope, bend = over * rest - under * s, (over + under) * (s * rest)
-        by_gap, gap_bend = self._gap_slopes(local, votes)
-        signs = self.signs
+        inner, signs = self._inner(), self.signs
+        by_gap, gap_bend = self._gap_slopes(local, votes[inner])
         return Slopes(
             by_d=slope.sum(axis=0),
-            by_local=self.gap.T @ by_gap - signs.T @ slope,
+            by_local=self.gap[inner].T @ by_gap - signs.T @ slope,
             d_d=bend.sum(axis=0),
             d_local=-signs.T @ bend,
-            local_local=_outer(signs, bend) + _outer(self.gap, gap_bend),
+            local_local=_outer(signs, bend) + _outer(self.gap[inner], gap_bend),
         )
 
     def scores(self, d: FloatArray, local: FloatArray) -> tuple[FloatArray, FloatArray]:
         s, rest = _sigmoid(self._above(d, local))
         part = self.over[:, :, None] * rest - self.under[:, :, None] * s  # [8, B, P]
-        by_gap, _ = self._gap_slopes(local, np.ones((_K, d.size)))
-        by_local = np.einsum("kr,kp->krp", self.gap, by_gap) - np.einsum(
-            "br,kbp->krp", self.signs, part
-        )
+        inner = self._inner()
+        by_gap, _ = self._gap_slopes(local, np.ones((int(inner.sum()), d.size)))
+        by_local = -np.einsum("br,kbp->krp", self.signs, part)
+        by_local[inner] += np.einsum("kr,kp->krp", self.gap[inner], by_gap)
         return part.sum(axis=1), by_local
 
     def expected(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Moments:
@@ -175,7 +175,7 @@ class Threshold:
         return above
 
     def _inner(self) -> BoolArray:
-        inner: BoolArray = self.gap.any(axis=1)
+        inner: BoolArray = np.asarray(self.gap.any(axis=1))
         return inner
 
     def _gaps(self, local: FloatArray) -> FloatArray:
@@ -183,13 +183,12 @@ class Threshold:
         return gaps
 
     def _gap_slopes(self, local: FloatArray, votes: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """First and minus second derivative [8, P] of votes·log(1 − e^{−gap}) by the gap."""
-        first, second = np.zeros_like(votes), np.zeros_like(votes)
-        inner = self._inner()
-        rest = np.expm1(self._gaps(local)[inner])
-        first[inner] = votes[inner] / rest
-        second[inner] = votes[inner] * (1 + rest) / rest**2
-        return first, second
+        """First and minus second derivative of votes·log(1 − e^{−gap}) by the gap.
+
+        Of the inner outcomes only, like `votes` [I, P].
+        """
+        rest = np.expm1(self._gaps(local)[self._inner()])
+        return votes / rest, votes * (1 + rest) / rest**2
 
 
 def _threshold(
@@ -283,19 +282,20 @@ class Choice:
         return bool(np.isfinite(local).all())
 
     def values(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> FloatArray:
-        eta = self._weights(d, local)
-        total = -votes.sum(axis=0) * logsumexp(eta, axis=0)
+        eta, total = self._weights(d, local), np.zeros(d.shape)
         for outcome in np.flatnonzero(votes.any(axis=1)):
-            total += votes[outcome] * logsumexp(eta[self.members[outcome]], axis=0)
+            own = self.members[outcome]
+            behind = logsumexp(eta[~own], axis=0) - logsumexp(eta[own], axis=0)
+            total -= votes[outcome] * np.logaddexp(0.0, behind)  # exact where it is nearly 0
         return total
 
     def slopes(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Slopes:
         eta, by = self._weights(d, local), self._by(d, local)
         p = softmax(eta, axis=0)
         bend, pull = votes.sum(axis=0) * _covariance(by, p), np.zeros_like(p)
-        for outcome in np.flatnonzero(votes.any(axis=1)):
+        for outcome in np.flatnonzero(votes.any(axis=1)).tolist():
             share = self._share(eta, outcome)
-            pull += votes[outcome] * (share - p)
+            pull += votes[outcome] * self._surprise(p, share, outcome)
             bend -= votes[outcome] * _covariance(by, share)
         slope = np.einsum("zcp,cp->zp", by, pull)
         if self.free.any():
@@ -307,7 +307,9 @@ class Choice:
     def scores(self, d: FloatArray, local: FloatArray) -> tuple[FloatArray, FloatArray]:
         eta, by = self._weights(d, local), self._by(d, local)
         p = softmax(eta, axis=0)
-        pulls = np.stack([self._share(eta, outcome) - p for outcome in Outcome])
+        pulls = np.stack(
+            [self._surprise(p, self._share(eta, outcome), outcome) for outcome in Outcome]
+        )
         slopes = np.einsum("zcp,kcp->kzp", by, pulls)
         return slopes[:, 0], slopes[:, 1:]
 
@@ -339,6 +341,12 @@ class Choice:
     def _share(self, eta: FloatArray, outcome: int) -> FloatArray:
         """Probability [C, P] of each answer, given that the outcome may stand for it."""
         return softmax(np.where(self.members[outcome][:, None], eta, -np.inf), axis=0)
+
+    def _surprise(self, p: FloatArray, share: FloatArray, outcome: int) -> FloatArray:
+        """share − p [C, P], to full precision where the outcome was nearly certain."""
+        others = np.where(self.members[outcome][:, None], 0.0, p)
+        surprise: FloatArray = share * others.sum(axis=0) - others
+        return surprise
 
 
 def _choice(
@@ -389,7 +397,8 @@ def _sigmoid(u: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _log_sigmoid(u: FloatArray) -> FloatArray:
-    return np.minimum(u, 0.0) - np.log(1 + np.exp(-np.abs(u)))
+    value: FloatArray = np.minimum(u, 0.0) - np.log(1 + np.exp(-np.abs(u)))
+    return value
 
 
 def _three_way(likelihood: Likelihood, d: FloatArray, local: FloatArray) -> FloatArray:
@@ -413,4 +422,5 @@ def _covariance(by: FloatArray, p: FloatArray) -> FloatArray:
     """Covariance [Z, Z, P] of `by` [Z, C, P] under probabilities `p` [C, P]."""
     weighted = by * p
     mean = weighted.sum(axis=1)
-    return np.einsum("ycp,zcp->yzp", weighted, by) - mean[:, None] * mean[None]
+    covariance: FloatArray = np.einsum("ycp,zcp->yzp", weighted, by) - mean[:, None] * mean[None]
+    return covariance

@@ -24,8 +24,8 @@ class Pairs:
     """P rows of votes between `first` and `second` [P], in a `group` of voters [P].
 
     `votes` [8, P] holds the counts (or sums of weights) of each outcome as `first` as side A sees
-    it, `weighted` [8, P] the sums of squared weights (None: every weight is 1). Where the sides matter a row is an ordered
-    pair; otherwise both orders are folded into one row, which loses nothing.
+    it, `weighted` [8, P] the sums of squared weights (None: every weight is 1). Where the sides
+    matter a row is an ordered pair; otherwise both orders are folded into one row.
     """
 
     n_models: int
@@ -75,18 +75,36 @@ class Pairs:
     def totals(self) -> FloatArray:
         """Votes [8, G] of each outcome in each group."""
         if self.n_groups == 1:
-            return self.votes.sum(axis=1, keepdims=True)
-        return np.stack([np.bincount(self.group, row, self.n_groups) for row in self.votes])
+            total: FloatArray = self.votes.sum(axis=1, keepdims=True)
+            return total
+        return np.stack([summed(self.group, row, self.n_groups) for row in self.votes])
 
     def matrix(self, outcomes: Sequence[Outcome]) -> FloatArray:
         """[M, M]: votes in which i had one of these outcomes against j, as side A would see it."""
         m, own = self.n_models, list(outcomes)
-        as_first = np.bincount(self.first * m + self.second, self.votes[own].sum(axis=0), m * m)
-        as_second = np.bincount(
-            self.second * m + self.first, self.votes[MIRROR[own]].sum(axis=0), m * m
-        )
-        total: FloatArray = (as_first + as_second).reshape(m, m)
-        return total
+        total = summed(self.first * m + self.second, self.votes[own].sum(axis=0), m * m)
+        total += summed(self.second * m + self.first, self.votes[MIRROR[own]].sum(axis=0), m * m)
+        return total.reshape(m, m)
+
+    def had(self, outcomes: Sequence[Outcome]) -> BoolArray:
+        """[M, M]: whether i had one of these outcomes against j, as side A would see it."""
+        had = np.zeros((self.n_models, self.n_models), dtype=np.bool_)
+        own = list(outcomes)
+        as_first, as_second = self.votes[own].any(axis=0), self.votes[MIRROR[own]].any(axis=0)
+        had[self.first[as_first], self.second[as_first]] = True
+        had[self.second[as_second], self.first[as_second]] = True
+        return had
+
+    def had_by_model(self, outcomes: Sequence[Outcome]) -> FloatArray:
+        """[M]: votes in which i had one of these outcomes, as side A would see it."""
+        own = list(outcomes)
+        total = summed(self.first, self.votes[own].sum(axis=0), self.n_models)
+        return total + summed(self.second, self.votes[MIRROR[own]].sum(axis=0), self.n_models)
+
+    def points(self) -> tuple[FloatArray, FloatArray]:
+        """What `first` and `second` scored in each row [P]: 1 for a win, ½ for a tie."""
+        won, tied, lost = (self.votes[graded].sum(axis=0) for graded in _WINNERS.values())
+        return won + tied / 2, lost + tied / 2
 
 
 def pairs_of(counts: PairCounts | Sequence[PairCounts], *, ordered: bool = False) -> Pairs:
@@ -94,36 +112,48 @@ def pairs_of(counts: PairCounts | Sequence[PairCounts], *, ordered: bool = False
     groups = [counts] if isinstance(counts, PairCounts) else list(counts)
     if len({group.n_models for group in groups}) != 1:
         raise BadParameter("the groups must be counts of the same models")
-    parts = [_rows(group, ordered=ordered) for group in groups]
-    sizes = [part[0].size for part in parts]
-    cells, votes, squares = (np.concatenate(column, axis=-1) for column in zip(*parts, strict=True))
-    first, second = np.divmod(cells, max(groups[0].n_models, 1))
-    return Pairs(
-        n_models=groups[0].n_models,
+    parts = [_rows(counts, group, ordered=ordered) for group, counts in enumerate(groups)]
+    if len(parts) == 1:
+        return parts[0]
+    weighted = any(group.weighted for group in groups)
+    return replace(
+        parts[0],
         n_groups=len(groups),
-        first=first,
-        second=second,
-        group=np.repeat(np.arange(len(groups)), sizes),
-        votes=votes,
-        weighted=squares if any(group.weighted for group in groups) else None,
+        first=np.concatenate([part.first for part in parts]),
+        second=np.concatenate([part.second for part in parts]),
+        group=np.concatenate([part.group for part in parts]),
+        votes=np.concatenate([part.votes for part in parts], axis=1),
+        weighted=np.concatenate([part.squares for part in parts], axis=1) if weighted else None,
     )
 
 
-def _rows(counts: PairCounts, *, ordered: bool) -> tuple[IndexArray, FloatArray, FloatArray]:
-    """Flat cells [P] with votes, with votes and squares [8, P]."""
+def _rows(counts: PairCounts, group: int, *, ordered: bool) -> Pairs:
     planes = counts.counts if ordered else _folded(counts.counts)
     seen = planes.any(axis=0)
     met = np.flatnonzero(seen if ordered else np.triu(seen))
-    votes = _at(planes, met)
-    if counts.squares is counts.counts:
-        return met, votes, votes
-    return met, votes, _at(counts.squares if ordered else _folded(counts.squares), met)
+    first, second = np.divmod(met, max(counts.n_models, 1))
+    squares = counts.squares if ordered or not counts.weighted else _folded(counts.squares)
+    return Pairs(
+        n_models=counts.n_models,
+        n_groups=1,
+        first=first,
+        second=second,
+        group=np.full(len(met), group),
+        votes=_at(planes, met),
+        weighted=_at(squares, met) if counts.weighted else None,
+    )
 
 
 def _folded(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Both orders of a pair, as either side sees it."""
-    return planes + planes[MIRROR].transpose(0, 2, 1)
+    folded: npt.NDArray[Any] = planes + planes[MIRROR].transpose(0, 2, 1)
+    return folded
 
 
 def _at(planes: npt.NDArray[Any], cells: IndexArray) -> FloatArray:
     return planes.reshape(len(Outcome), -1)[:, cells].astype(np.float64)
+
+
+def summed(place: IndexArray, values: FloatArray, size: int) -> FloatArray:
+    """Σ of `values` [P] by their place, [size]."""
+    return np.bincount(place, values, size).astype(np.float64, copy=False)

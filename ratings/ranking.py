@@ -73,7 +73,8 @@ def significantly_better(
 def _se_of_differences(intervals: Intervals) -> FloatArray:
     variance, known = intervals.covariance.diagonal(), np.isfinite(intervals.covariance)
     of_difference = variance[:, None] + variance - 2 * np.where(known, intervals.covariance, 0.0)
-    return np.sqrt(np.maximum(of_difference, 0.0))
+    se: FloatArray = np.sqrt(np.maximum(of_difference, 0.0))
+    return se
 
 
 def _stepped_down(

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratings.comparisons import Outcome, PairCounts
-from ratings.errors import BadComparisons
+from ratings.comparisons import MIRROR, Outcome, PairCounts, count_names
+from ratings.errors import BadComparisons, BadParameter
+from ratings.pairs import pairs_of
 from tests.ratings.rating_helpers import counted
 
 MODELS = 4
@@ -106,3 +107,163 @@ def test_a_vote_that_was_never_counted_cannot_be_removed():
         counts.remove([0, 0], [1, 1], [Outcome.a_won, Outcome.a_won])
     assert caught.value.row == 0
     assert counts.votes == 1
+
+
+def test_votes_added_to_a_selection_are_counted_there_and_nowhere_else():
+    counts = counted(5, [(0, 1, Outcome.a_won)])
+    chosen = counts.selected([1, 0, 4])
+    chosen.add([0], [2], [Outcome.tied])
+    chosen.remove([1], [0], [Outcome.a_won])
+    assert chosen.votes == 1
+    assert chosen.ties()[0, 2] == 1
+    assert counts.votes == 1
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint32, np.uint64, np.int64])
+def test_ids_of_any_integer_type_count_alike(kind):
+    counts = PairCounts(300)
+    counts.add(np.array([255, 1], kind), np.array([0, 2], kind), np.array([7, 0], kind))
+    assert counts.counts[7, 255, 0] == 1 and counts.counts[0, 1, 2] == 1
+
+
+@given(st.lists(VOTE), st.integers(1, 400))
+@settings(deadline=None)
+def test_few_votes_and_many_are_counted_by_the_same_rule(votes, times):
+    counts = counted(MODELS, votes * times)
+    expected = np.zeros((8, MODELS, MODELS))
+    for a, b, outcome in votes:
+        expected[outcome, a, b] += times
+    assert np.array_equal(counts.counts, expected)
+
+
+# --- weights ------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(VOTE, st.floats(0, 10))))
+@settings(deadline=None)
+def test_weights_and_their_squares_are_summed(votes):
+    counts, parts = PairCounts(MODELS, weighted=True), PairCounts(MODELS, weighted=True)
+    expected, squares = np.zeros((2, 8, MODELS, MODELS))
+    for (a, b, outcome), weight in votes:
+        expected[outcome, a, b] += weight
+        squares[outcome, a, b] += weight**2
+        parts.add([a], [b], [outcome], [weight])
+    columns = np.array([vote for vote, _ in votes], dtype=np.int64).reshape(-1, 3).T
+    counts.add(*columns, [weight for _, weight in votes])
+    for one in (counts, parts, counts.resized(MODELS + 2).selected(range(MODELS))):
+        assert one.counts == pytest.approx(expected)
+        assert one.squares == pytest.approx(squares)
+
+
+def test_a_vote_without_a_weight_weighs_one():
+    counts = PairCounts(2, weighted=True)
+    counts.add([0, 0], [1, 1], [5, 5])
+    counts.add([0], [1], [5], [3.0])
+    assert counts.votes == 5
+    assert counts.squares.sum() == 11
+
+
+@pytest.mark.parametrize("weight", [float("nan"), -1.0, float("inf"), -1e-300])
+def test_a_bad_weight_is_refused_with_its_row_and_nothing_is_counted(weight):
+    counts = PairCounts(2, weighted=True)
+    with pytest.raises(BadComparisons, match="finite and not negative") as caught:
+        counts.add([0, 0, 0], [1, 1, 1], [5, 5, 5], [1.0, 0.0, weight])
+    assert caught.value.row == 2
+    assert counts.votes == 0 and counts.squares.sum() == 0
+
+
+def test_weights_need_a_place_of_their_own_and_one_each():
+    with pytest.raises(BadParameter, match="weighted=True"):
+        counted(2, []).add([0], [1], [5], [2.0])
+    with pytest.raises(BadComparisons, match="2 votes have 1 weights"):
+        PairCounts(2, weighted=True).add([0, 0], [1, 1], [5, 5], [2.0])
+
+
+def test_weighted_votes_cannot_be_taken_back():
+    counts = PairCounts(2, weighted=True)
+    counts.add([0], [1], [5], [2.0])
+    with pytest.raises(BadParameter, match="cannot be removed"):
+        counts.remove([0], [1], [5])
+    assert (counts.votes, counts.squares.sum()) == (2, 4)
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+def test_named_votes_are_counted_under_sorted_names():
+    names, counts = count_names(["b", "a", "c"], ["a", "c", "b"], ["tie", "a_better", "b_won"])
+    assert names == ["a", "b", "c"]
+    assert counts.wins().tolist() == [[0, 0, 1], [0, 0, 1], [0, 0, 0]]
+    assert counts.ties()[0, 1] == 1
+
+
+def test_outcomes_may_be_given_as_such_or_by_a_meaning_of_ones_own():
+    own = {2: Outcome.a_much_better, 0: Outcome.tie, None: Outcome.b_won}
+    _, by_outcome = count_names(["a"] * 3, ["b"] * 3, [Outcome.a_much_better, "tie", Outcome.b_won])
+    _, by_meaning = count_names(["a"] * 3, ["b"] * 3, [2, 0, None], own)
+    assert np.array_equal(by_outcome.counts, by_meaning.counts)
+
+
+def test_no_named_votes_are_no_models():
+    names, counts = count_names([], [], [])
+    assert names == [] and counts.votes == 0
+
+
+@pytest.mark.parametrize(
+    ("model_a", "model_b", "result", "row", "words"),
+    [
+        (["a", "a"], ["b", "b"], ["tie", "much_better"], 1, "result 'much_better' is unknown"),
+        (["a", "a"], ["b", "b"], ["tie", None], 1, "result None is unknown"),
+        (["a"], ["b"], [float("nan")], 0, "result nan is unknown"),
+        (["a", "a"], ["b", "b"], ["tie", 2], 1, "result 2 is unknown"),
+        (["a"], ["b"], [0], 0, "result 0 is unknown"),
+        (["a"], ["b"], [True], 0, "result True is unknown"),
+        (["a"], ["b"], [""], 0, "result '' is unknown"),
+        (["a", "b", "c"], ["b", "c", "c"], ["tie"] * 3, 2, "'c' is compared with itself"),
+        (["a", None], ["b", "b"], ["tie"] * 2, 1, "model_a is None, it must be a name"),
+        (["a", "a"], ["b", float("nan")], ["tie"] * 2, 1, "model_b is nan, it must be a name"),
+        (["a", 7], ["b", "b"], ["tie"] * 2, 1, "model_a is 7, it must be a name"),
+    ],
+)
+def test_a_bad_named_vote_is_refused_with_its_row(model_a, model_b, result, row, words):
+    with pytest.raises(BadComparisons, match=words) as caught:
+        count_names(model_a, model_b, result)
+    assert caught.value.row == row
+
+
+def test_columns_of_names_of_different_lengths_are_refused():
+    with pytest.raises(BadComparisons, match="differ in length"):
+        count_names(["a", "a"], ["b"], ["tie"])
+    with pytest.raises(BadComparisons, match="differ in length"):
+        count_names(["a"], ["b"], ["tie", "tie"])
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+@given(st.lists(VOTE))
+@settings(deadline=None)
+def test_folding_both_orders_of_a_pair_loses_no_vote(votes):
+    counts = counted(MODELS, votes)
+    folded, ordered = pairs_of(counts), pairs_of(counts, ordered=True)
+    assert folded.votes.sum() == ordered.votes.sum() == len(votes)
+    assert (folded.first < folded.second).all()
+    for outcome in Outcome:
+        seen = counts.counts[outcome] + counts.counts[MIRROR[outcome]].T
+        for pairs in (folded, ordered):
+            assert np.array_equal(pairs.matrix([outcome]), seen)
+
+
+def test_rows_of_groups_are_kept_apart():
+    groups = [counted(2, [(0, 1, Outcome.tie)]), counted(2, [(0, 1, Outcome.tie)] * 2)]
+    pairs = pairs_of(groups)
+    assert (pairs.n_groups, pairs.group.tolist()) == (2, [0, 1])
+    assert pairs.totals()[Outcome.tie].tolist() == [1, 2]
+
+
+def test_equally_weighted_votes_are_worth_their_number():
+    even, uneven = PairCounts(2, weighted=True), PairCounts(2, weighted=True)
+    even.add([0] * 4, [1] * 4, [5, 5, 5, 7], [6.0] * 4)
+    uneven.add([0] * 2, [1] * 2, [5, 5], [3.0, 1.0])
+    assert pairs_of(even).equal_votes()[[5, 7], 0].tolist() == [3, 1]
+    assert pairs_of(uneven).equal_votes()[5, 0] == pytest.approx(16 / 10)
