@@ -246,33 +246,37 @@ def count_names(
     if meaning is None:  # a plain number is no outcome: grades are numbers with other meanings
         meaning = {outcome.name: outcome for outcome in Outcome}
         result = [value.name if isinstance(value, Outcome) else value for value in result]
-    outcome = _coded(result, meaning, "result")
-    names = sorted(_distinct(model_a, "model_a") | _distinct(model_b, "model_b"))
-    ids = {name: i for i, name in enumerate(names)}
-    a, b = _coded(model_a, ids, "model_a"), _coded(model_b, ids, "model_b")
+    outcome = _coded(result, meaning, "result {!r} is unknown")
+    ids = _Numbers()
+    a = _coded(model_a, ids, "model_a is {!r}, it must be a name")
+    b = _coded(model_b, ids, "model_b is {!r}, it must be a name")
     if a.shape == b.shape and (same := a == b).any():
         row = int(np.argmax(same))
         raise BadComparisons(f"{model_a[row]!r} is compared with itself", row=row)
-    counts = PairCounts(len(names))
+    counts = PairCounts(len(ids))
     counts.add(a, b, outcome)
-    return names, counts
+    names = sorted(ids)
+    return names, counts.selected([ids[name] for name in names])
 
 
-def _distinct(names: Sequence[str], what: str) -> set[str]:
-    distinct = set(names)
-    odd = [name for name in distinct if not isinstance(name, str)]
-    if odd:
-        row = next(i for i, name in enumerate(names) if not isinstance(name, str))
-        raise BadComparisons(f"{what} is {names[row]!r}, it must be a name", row=row)
-    return distinct
+class _Numbers(dict[str, int]):
+    """Gives every new name the next number."""
+
+    def __missing__(self, name: str) -> int:
+        if not isinstance(name, str):
+            raise KeyError(name)
+        self[name] = number = len(self)
+        return number
 
 
-def _coded(values: Sequence[Hashable], codes: Mapping[Any, int], what: str) -> IntArray:
+def _coded(
+    values: Sequence[Hashable], codes: Mapping[Any, int], problem: str
+) -> npt.NDArray[np.int32]:
     try:
-        return np.fromiter(map(codes.__getitem__, values), dtype=np.int64, count=len(values))
+        return np.fromiter(map(codes.__getitem__, values), dtype=np.int32, count=len(values))
     except KeyError:
         row = next(i for i, value in enumerate(values) if value not in codes)
-        raise BadComparisons(f"{what} {values[row]!r} is unknown", row=row) from None
+        raise BadComparisons(problem.format(values[row]), row=row) from None
 
 
 def _ids(values: npt.ArrayLike, name: str) -> npt.NDArray[np.integer]:

@@ -10,7 +10,7 @@ that is foretold; Cochran (1954, https://doi.org/10.2307/3001616) for where χ²
 & Laird (1986, https://doi.org/10.1016/0197-2456(86)90046-2) for the variance beyond chance; Jiang,
 Lim, Yao & Ye (2011, https://doi.org/10.1007/s10107-010-0419-x) for the split of a board into
 strengths and cycles; Hoeffding (1963, https://doi.org/10.1080/01621459.1963.10500830, theorem 1)
-for the bound on surprise; Liang et al. (2022, https://arxiv.org/abs/2211.09110) for HELM.
+for the bound on surprise.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from scipy.special import chdtrc, expit, logit, ndtri, rel_entr, xlogy
 
 from ratings.comparisons import FloatArray, IndexArray, Outcome
 from ratings.errors import BadParameter
-from ratings.fitting import Fit, Problem
+from ratings.fitting import Fit, Problem, inverted
 from ratings.likelihood import Likelihood
-from ratings.pairs import Pairs
-from ratings.update import inverted
+from ratings.pairs import Pairs, summed
 
 Scale = Literal["win, tie or loss", "expected score"]
 """What a log-loss is of. The two are not comparable: a tie as half a win and half a loss costs at
@@ -64,23 +63,6 @@ class WinRates:
     predicted: FloatArray
     observed: FloatArray
     votes: FloatArray
-
-    @property
-    def opponents(self) -> IndexArray:
-        """How many models each one met [M]."""
-        met: IndexArray = (self.votes > 0).sum(axis=1)
-        return met
-
-    @property
-    def mean(self) -> FloatArray:
-        """HELM's mean win rate [M]: the mean of `observed` over the opponents met, each alike.
-
-        Read it as the chance to beat an opponent drawn at random; unlike a rating it does not know
-        who was met. HELM also averages over scenarios, which is the same number where all models
-        met on all of them. NaN without opponents.
-        """
-        total = np.where(self.votes > 0, self.observed, 0.0).sum(axis=1)
-        return _ratio(total, self.opponents)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -487,7 +469,7 @@ class _Fold:
         return cls(first, second, pair, np.where(pairs.first > pairs.second, -1.0, 1.0))
 
     def sums(self, values: FloatArray) -> FloatArray:
-        return _sums(self.pair, values, self.first.size)
+        return summed(self.pair, values, self.first.size)
 
     def scores(self, points: FloatArray, votes: FloatArray) -> FloatArray:
         """What the pair's `first` scored, where a row's first scored `points` in `votes`."""
@@ -503,11 +485,6 @@ class _Fold:
             for values in influence.by_local
         ]
         return np.array([*side, *local]).reshape(len(side) + len(local), self.first.size)
-
-
-def _sums(place: IndexArray, values: FloatArray, size: int) -> FloatArray:
-    """Σ of `values` by place [size]."""
-    return np.bincount(place, values, size).astype(np.float64, copy=False)
 
 
 def _over(part: FloatArray, whole: FloatArray) -> FloatArray:
@@ -527,12 +504,12 @@ def _calibration(rows: _Rows, log_odds: FloatArray, bins: int, level: float) -> 
     favourite = np.maximum(expected, 1 - expected)
     place = _equal_bins(favourite, rows.votes, bins)
     size = int(place.max(initial=-1)) + 1
-    votes = _sums(place, rows.votes, size)
-    observed = _sums(place, _points(decided), size) / votes
-    kinds = np.stack([_sums(place, kind, size) for kind in squares])
+    votes = summed(place, rows.votes, size)
+    observed = summed(place, _points(decided), size) / votes
+    kinds = np.stack([summed(place, kind, size) for kind in squares])
     variance = (kinds * (_DECIDED - observed) ** 2).sum(axis=0) / votes**2
-    foretold = _sums(place, squares.sum(axis=0) * _moments(rows.with_ties())[0], size) / votes**2
-    predicted = _sums(place, rows.votes * favourite, size) / votes
+    foretold = summed(place, squares.sum(axis=0) * _moments(rows.with_ties())[0], size) / votes**2
+    predicted = summed(place, rows.votes * favourite, size) / votes
     lower, upper = _wilson(observed, variance, votes**2 / kinds.sum(axis=0), level)
     slope, slope_se = _slope(rows.pairs, log_odds)
     share = votes / votes.sum()
@@ -644,7 +621,7 @@ def _loss(cells: FloatArray, chances: FloatArray) -> float:
 def _constant(rows: _Rows) -> FloatArray:
     """Chances [3, P] by frequency in each group; of either side alike, but for a side effect."""
     pairs = rows.pairs
-    total = np.stack([_sums(pairs.group, kind, pairs.n_groups) for kind in rows.decided])
+    total = np.stack([summed(pairs.group, kind, pairs.n_groups) for kind in rows.decided])
     if not rows.problem.sided:
         total = total + total[::-1]
     return _over(total, np.broadcast_to(total.sum(axis=0), total.shape))[:, pairs.group]

@@ -339,6 +339,15 @@ def _solved(information: FloatArray, slope: FloatArray) -> tuple[FloatArray, Fac
         return step, factor if strict else None
 
 
+def inverted(information: FloatArray) -> FloatArray:
+    """The inverse of a grounded information; 0 for what no vote says anything about."""
+    try:
+        inverse = np.linalg.inv(information)
+    except np.linalg.LinAlgError:
+        inverse = np.linalg.pinv(information, hermitian=True)
+    return inverse.astype(np.float64, copy=False)
+
+
 # --- where it begins ----------------------------------------------------------------------------
 
 

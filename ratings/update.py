@@ -18,7 +18,7 @@ from scipy.linalg.blas import dger
 
 from ratings.comparisons import FloatArray, Outcome
 from ratings.errors import BadComparisons, BadParameter
-from ratings.fitting import Fit, Start, fit
+from ratings.fitting import Fit, Start, fit, inverted
 from ratings.likelihood import Threshold
 from ratings.pairs import Pairs
 
@@ -108,15 +108,6 @@ class Warm:
             raise BadComparisons(
                 f"models {model_a} and {model_b} are of different tiers, which takes a fit"
             )
-
-
-def inverted(information: FloatArray) -> FloatArray:
-    """The inverse of a grounded information; 0 for what no vote says anything about."""
-    try:
-        inverse = np.linalg.inv(information)
-    except np.linalg.LinAlgError:
-        inverse = np.linalg.pinv(information, hermitian=True)
-    return inverse.astype(np.float64, copy=False)
 
 
 class _Slopes(NamedTuple):

@@ -39,6 +39,8 @@ from arena.store.migrate import upgrade
 from arena.store.tables import records
 
 GOAL_SECONDS = 2.0
+BATCH = 10_000
+SETTLING_SECONDS = 15
 LANGUAGES = [*"zh en de fr es pt it ru ja ko ar hi vi th tr pl nl sv uk cs".split()]
 TAGS = [None, "coding", "math", "hard,math", "coding,hard", "reasoning", "writing", "knowledge"]
 TAGS += ["understanding", "long"]
@@ -78,7 +80,7 @@ def fill(database: Database, count: int, models: int) -> None:
     with database.write() as connection:
         for seq, vote in enumerate(votes(count, models, count // 20, seed=1), 1):
             batch.append({**vote, "seq": seq, "hash": "", "reasons": []})
-            if len(batch) == 10_000 or seq == count:
+            if len(batch) == BATCH or seq == count:
                 connection.execute(insert(records), batch)
                 batch.clear()
                 if seq % 100_000 == 0:
@@ -140,8 +142,27 @@ def measure(store: SqlStore, live: RedisLive, models: int, burst: int, rounds: i
     return seconds
 
 
+def report(store: SqlStore, live: RedisLive, worker: int, options: argparse.Namespace) -> None:
+    first = wait("the first board", lambda: stands_for(store, {"overall"}, options.votes))
+    print(f"first official board of a fresh worker after {first:.1f} s")
+    every = {"overall", *LANGUAGES}
+    rest = wait("all boards", lambda: stands_for(store, every, options.votes))
+    print(f"all official boards {rest:.1f} s later; {pss(worker):.0f} MB")
+    time.sleep(SETTLING_SECONDS)
+    for burst in (1, 100):
+        seconds = sorted(measure(store, live, options.models, burst, options.rounds))
+        print(
+            f"{burst} votes → all boards they touch: median {statistics.median(seconds):.2f} s, "
+            f"worst {seconds[-1]:.2f} s (goal {GOAL_SECONDS} s)"
+        )
+    boards = len(store.snapshots.categories(DEFAULT.id))
+    print(f"{boards} boards of every method; {pss(worker):.0f} MB")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--votes", type=int, default=1_000_000)
     parser.add_argument("--models", type=int, default=250)
     parser.add_argument("--rounds", type=int, default=10)
@@ -154,29 +175,15 @@ def main() -> None:
         store.campaigns.add(DEFAULT)
         fill(database, options.votes, options.models)
         server = redis_command(settings)
-        assert server is not None
+        if server is None:
+            raise SystemExit("unset REDIS_URL: the benchmark starts a Redis of its own")
         env = {"ARENA_DATA": folder, "REDIS_URL": server.url, "OPENBLAS_NUM_THREADS": "1"}
-        python = [sys.executable, "-m", "arena.cli", "worker"]
-        with running(server.argv, {}) as redis:
+        with running(server.argv, {}):
             wait("Redis", lambda: is_ready(server.socket), 10)
             live = RedisLive(server.url, ttl=60)
-            with running(python, env) as worker:
-                first = wait("the first board", lambda: stands_for(store, {"overall"}, options.votes))
-                print(f"first official board of a fresh worker after {first:.1f} s")
-                every = {"overall", *LANGUAGES}
-                rest = wait("all boards", lambda: stands_for(store, every, options.votes))
-                print(f"all official boards {rest:.1f} s later; {pss(worker.pid):.0f} MB")
-                time.sleep(15)
-                for burst in (1, 100):
-                    seconds = sorted(measure(store, live, options.models, burst, options.rounds))
-                    print(
-                        f"{burst} votes → all boards they touch: median "
-                        f"{statistics.median(seconds):.2f} s, worst {seconds[-1]:.2f} s "
-                        f"(goal {GOAL_SECONDS} s)"
-                    )
-                print(f"boards: {len(store.snapshots.categories(DEFAULT.id))}; {pss(worker.pid):.0f} MB")
+            with running([sys.executable, "-m", "arena.cli", "worker"], env) as worker:
+                report(store, live, worker.pid, options)
             live.close()
-        assert redis.returncode is not None
         store.close()
         database.close()
 

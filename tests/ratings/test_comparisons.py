@@ -267,3 +267,33 @@ def test_equally_weighted_votes_are_worth_their_number():
     uneven.add([0] * 2, [1] * 2, [5, 5], [3.0, 1.0])
     assert pairs_of(even).equal_votes()[[5, 7], 0].tolist() == [3, 1]
     assert pairs_of(uneven).equal_votes()[5, 0] == pytest.approx(16 / 10)
+
+
+def test_the_mean_win_rate_is_helms_where_all_models_met_on_all_scenarios():
+    rng = np.random.default_rng(4)
+    table = rng.integers(0, 4, (30, 6))  # scores of 6 models on 30 scenarios
+    votes = [
+        (
+            a,
+            b,
+            Outcome.a_won
+            if row[a] > row[b]
+            else Outcome.tied
+            if row[a] == row[b]
+            else Outcome.b_won,
+        )
+        for row in table
+        for a in range(6)
+        for b in range(a)
+    ]
+    helm = [
+        np.mean([((row < row[i]).sum() + ((row == row[i]).sum() - 1) / 2) / 5 for row in table])
+        for i in range(6)
+    ]
+    assert counted(6, votes).mean_win_rates() == pytest.approx(helm)
+
+
+def test_every_opponent_counts_alike_in_the_mean_win_rate():
+    rates = counted(4, [(0, 1, Outcome.a_won)] * 99 + [(2, 0, Outcome.a_won)]).mean_win_rates()
+    assert rates[:3].tolist() == [0.5, 0.0, 1.0]
+    assert np.isnan(rates[3])

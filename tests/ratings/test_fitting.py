@@ -289,6 +289,24 @@ def test_one_more_vote_that_disagrees_needs_no_help():
     assert not fit_of(RAO_KUPPER, counts).held
 
 
+@pytest.mark.parametrize("name", ["rao_kupper", "graded"])
+@pytest.mark.parametrize(
+    "votes",
+    [
+        [(3, 1, 1), (3, 2, 1), (3, 1, 6), (1, 0, 7), (1, 0, 7), (2, 3, 7)],
+        [(1, 0, 5), (1, 2, 5), (2, 3, 5), (3, 2, 6), (3, 0, 7), (3, 0, 7)],
+        [(1, 2, 5), *[(0, 2, 6)] * 3, (3, 1, 6), (2, 0, 7), (3, 0, 7)],
+        [(0, 3, 0), (0, 3, 0), (3, 2, 1), (0, 1, 2), (3, 0, 3), (2, 1, 6)],
+        [(0, 1, 0), (2, 3, 0), (2, 3, 0), (3, 0, 0), (2, 0, 1), (3, 2, 1), (2, 0, 5), (3, 1, 6)],
+    ],
+)
+def test_what_grows_until_rounding_hides_its_growth_is_no_maximum(name, votes):
+    """At some 20 nats the information of what still grows is lost in that of the rest."""
+    found = fit_of(LIKELIHOODS[name], counted(4, votes), side=True)
+    assert found.converged
+    assert np.abs(found.local).max() < 8 and abs(found.side or 0.0) < 8
+
+
 @EACH_CONCAVE
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("side", [False, True])
