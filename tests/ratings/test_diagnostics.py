@@ -580,7 +580,7 @@ def test_without_votes_there_are_no_figures(method, n_models):
     assert math.isnan(found.goodness.log_loss) and math.isnan(found.calibration.error)
     assert math.isnan(found.calibration.slope) and math.isnan(found.goodness.spin)
     assert not found.calibration.votes.size and not found.surprises.pairs
-    assert found.win_rates.mean.shape == (n_models,)
+    assert found.win_rates.votes.shape == (n_models, n_models)
 
 
 @pytest.mark.parametrize(

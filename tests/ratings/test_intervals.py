@@ -143,6 +143,20 @@ def test_an_undefeated_model_changes_no_interval_but_its_own():
     assert np.abs(beside.upper[:2] - without.upper).max() < 1e-12
 
 
+def test_an_undefeated_model_owes_a_part_of_its_wins_to_its_side():
+    """Half of the core's votes are won by side A: it gains, and so the newcomer, always A, did."""
+    core = [(0, 1, WIN)] * 30 + [(1, 0, WIN)] * 30 + [(0, 1, Outcome.b_won)] * 10
+    core += [(1, 0, Outcome.b_won)] * 10
+    counts = counted(3, [*core, *[(2, 0, WIN)] * 5])
+    found = bradley_terry.fit(counts, side=True)
+    assert found.side == pytest.approx(np.log(3))
+    virtual_tie = logit(5.5 / 6)
+    assert found.theta[2] - found.theta[0] == pytest.approx(virtual_tie - np.log(3))
+    closed = logit(TAIL ** (1 / 5)) - np.log(3)
+    assert sandwich(found).lower[2] - found.theta[0] == pytest.approx(closed)
+    assert bradley_terry.fit(counts).theta[2] == pytest.approx(virtual_tie)
+
+
 def test_a_second_undefeated_model_is_bounded_through_the_first():
     found = rated(counted(4, [*EVEN, *[(2, 0, WIN)] * 20, *[(3, 2, WIN)] * 20])).intervals
     step = logit(TAIL ** (1 / 20))
@@ -510,13 +524,19 @@ def test_the_same_randomness_makes_the_same_interval():
 
 
 @pytest.mark.parametrize("name", ["bt", "rao_kupper", "graded"])
-def test_rounds_that_part_a_tier_still_count(name):
-    votes = [(0, 1, WIN), (1, 2, WIN), (2, 0, WIN), (0, 1, TIE), (3, 0, WIN), (1, 3, WIN)]
-    found = fit_of(LIKELIHOODS[name], counted(4, votes), side=True)
-    intervals = bootstrap(found, np.random.default_rng(0), rounds=60)
+@pytest.mark.parametrize("side", [False, True])
+def test_the_bootstrap_of_a_handful_of_votes_is_wide_and_finite(name, side):
+    votes = [
+        *[(0, 1, WIN), (1, 0, TIE), (1, 2, WIN), (2, 1, WIN), (2, 0, WIN), (0, 2, WIN)],
+        *[(0, 2, Outcome.b_won), (1, 0, Outcome.b_won), (2, 1, TIE)],
+    ]
+    found = fit_of(LIKELIHOODS[name], counted(3, votes), side=side)
+    assert (found.side is not None) == side
+    intervals = bootstrap(found, np.random.default_rng(0), rounds=150)
     assert np.isfinite([intervals.lower, intervals.upper]).all()
     assert (intervals.upper - intervals.lower > 0.5).all()
     assert (intervals.lower <= found.theta).all() and (intervals.upper >= found.theta).all()
+    assert not side or intervals.side_se > 0.1
 
 
 def test_a_tier_above_the_core_stays_in_its_place_when_votes_are_drawn_anew():

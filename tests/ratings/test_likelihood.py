@@ -156,6 +156,34 @@ def test_a_hopeless_difference_overflows_nowhere(name, far):
     assert all(np.isfinite(one).all() for one in (found.by_d, found.by_local, found.d_d))
 
 
+def sure_votes():
+    """A billion votes for the sure winner: what they still say must not drown in rounding."""
+    d, votes = np.array([36.0, -36.0]), np.zeros((8, 2))
+    votes[Outcome.a_won, 0] = votes[Outcome.b_won, 1] = 1e9
+    return d, votes
+
+
+@pytest.mark.parametrize("name", ["davidson", "stereotype"])
+def test_the_choice_family_keeps_the_last_digits_of_what_is_nearly_certain(name):
+    likelihood, (d, votes), step = LIKELIHOODS[name], sure_votes(), 1e-3
+    unlikely = probability(name, Outcome.tied, d) + probability(name, Outcome.b_won, abs(d))
+    value = likelihood.values(d, local_of(name), votes)
+    assert value == pytest.approx(-1e9 * unlikely, rel=1e-6)
+    up, down = (likelihood.values(d + s, local_of(name), votes) for s in (step, -step))
+    slope = likelihood.slopes(d, local_of(name), votes).by_d
+    assert slope == pytest.approx((up - down) / (2 * step), rel=1e-5)
+    scores = likelihood.scores(d, local_of(name))[0]
+    assert (votes * scores).sum(axis=0) == pytest.approx(slope, rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "cut"), [("bt", 0.0), ("rao_kupper", 0.5), ("graded", 0.4)])
+def test_the_threshold_family_keeps_the_last_digits_of_what_is_nearly_certain(name, cut):
+    likelihood, (d, votes) = LIKELIHOODS[name], sure_votes()
+    slope = 1e9 * np.exp(cut - 36) * np.array([1, -1])
+    assert likelihood.slopes(d, local_of(name), votes).by_d == pytest.approx(slope, rel=1e-9)
+    assert (votes * likelihood.scores(d, local_of(name))[0]).sum(axis=0) == pytest.approx(slope)
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
