@@ -10,7 +10,7 @@ import random
 import secrets
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import rfc8785
@@ -239,6 +239,11 @@ class Battles:
             comment=ballot.comment,
         )
         pseudonym = self._store.votes.pseudonym(battle.voter, battle.campaign)
+        if len(turns) < battle.turn:  # a follow-up failed and was withdrawn: it is not voted on
+            described = categories.describe([turn.prompt for turn in turns])
+            battle = replace(
+                battle, language=described.language, category_tag=described.category_tag
+            )
         record = vote_record(battle, turns, ballot, content, pseudonym)
         written = self._store.votes.add_vote(
             record,

@@ -362,9 +362,12 @@ def rate(
         for key, board in boards.items()
     }
     if plot is not None:
-        for key, document in documents.items():
-            named = plot.with_stem(f"{plot.stem}-{key}") if by else plot
-            log.export_file([board_svg.to_svg(document).encode()], named)
+        pictures = {
+            _picture_of(plot, key if by else None, place): board_svg.to_svg(document).encode()
+            for place, (key, document) in enumerate(documents.items(), 1)
+        }
+        for path, picture in pictures.items():
+            log.export_file([picture], path)
     if form == "csv":
         click.echo(board_text.to_csv(documents.values(), by_category=by is not None), nl=False)
     elif form == "json":
@@ -374,6 +377,16 @@ def rate(
         tables = {key: board_text.to_table(document) for key, document in documents.items()}
         titled = [f"{key}\n\n{table}" if by else table for key, table in tables.items()]
         click.echo("\n".join(titled), nl=False)
+
+
+def _picture_of(plot: Path, category: str | None, place: int) -> Path:
+    """The file of a category's picture: its key where that can be a name, else its place."""
+    if not plot.stem:
+        raise BadFile("a picture needs a name such as board.svg", file=str(plot))
+    if category is None:
+        return plot
+    plain = re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,60}", category)
+    return plot.with_stem(f"{plot.stem}-{category if plain else place}")
 
 
 @main.command()
@@ -483,7 +496,7 @@ def _counted(rows: Iterator[dict[str, Any]], progress: Callable[[int], None]) ->
 def import_log(
     *, file: Path, campaign: str, title: str | None, credit: str, licence: str, source: str
 ) -> None:
-    """Append the votes of FILE (CSV or JSONL) to a campaign: all of them or none."""
+    """Append the votes of FILE (CSV, JSONL or Parquet) to a campaign: all of them or none."""
     made = Campaign(
         id=campaign,
         kind="offline",

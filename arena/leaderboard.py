@@ -27,7 +27,7 @@ from arena.tally import Tally
 from arena.vote_file import Progress, read_ballots
 from ratings import bradley_terry, graded, scale
 from ratings.choice import MIN_VOTES, Choice, choose
-from ratings.comparisons import BoolArray, Outcome, PairCounts
+from ratings.comparisons import BoolArray, FloatArray, Outcome, PairCounts
 from ratings.connectivity import connectivity
 from ratings.diagnostics import diagnose
 from ratings.elo import Elo, K
@@ -47,6 +47,7 @@ _FITS = {
     "davidson": bradley_terry.davidson,
     "rao-kupper": bradley_terry.rao_kupper,
 }
+_FARTHEST_ANCHOR = 1_000_000
 _SCORES = np.zeros(len(Outcome))
 """What side A scored, by outcome."""
 _SCORES[[Outcome.a_much_better, Outcome.a_better, Outcome.a_won]] = 1.0
@@ -86,8 +87,10 @@ class Method:
             object.__setattr__(self, "variant", self.variant or "pooled")
         elif self.variant is not None:
             raise InvalidField(f"The method '{self.name}' has no variants.", field="variant")
-        if self.anchor is not None and not math.isfinite(self.anchor[1]):
-            raise InvalidField("The anchor's rating must be a finite number.", field="anchor")
+        if self.anchor is not None and not abs(self.anchor[1]) <= _FARTHEST_ANCHOR:
+            raise InvalidField(
+                f"The anchor's rating must be a number up to {_FARTHEST_ANCHOR:,}.", field="anchor"
+            )
         resampled = self.interval == "bootstrap"
         if resampled and (self.clustered or self.weights):
             raise InvalidField(
@@ -237,18 +240,24 @@ class _Votes:
         group = graded.strata_by_habit(ballots.voter, ballots.outcome)
         return replace(ballots, group=np.unique(group, return_inverse=True)[1])
 
-    def by_habit(self) -> list[PairCounts] | None:
+    def by_habit(self, *, weighted: bool = False) -> list[PairCounts] | None:
         """Counts of each group of `habits`."""
         ballots = self.habits()
         if ballots is None or ballots.group is None:
             return None
+        group = ballots.group
+        ballots = replace(ballots, weight=self.weight() if weighted else None)
         return [
-            _count(ballots, len(self.names), ballots.group == number)
-            for number in range(int(ballots.group.max()) + 1)
+            _count(ballots, len(self.names), np.equal(group, number))
+            for number in range(int(group.max()) + 1)
         ]
 
     def weighted(self) -> PairCounts:
-        """Counts in which every vote weighs 1/propensity, 1 on the average."""
+        ballots = replace(self.ballots(), weight=self.weight())
+        return _count(ballots, len(self.names), np.ones(len(ballots.outcome), np.bool_))
+
+    def weight(self) -> FloatArray:
+        """1/propensity of every vote, 1 on the average."""
         propensity = self.tally.propensities(self.category)
         unknown = int(np.isnan(propensity).sum())
         if unknown:
@@ -256,15 +265,19 @@ class _Votes:
                 f"{unknown} votes have no propensity, so they cannot be weighted by it.",
                 field="weights",
             )
-        ballots, weight = self.ballots(), 1 / propensity
-        counts = PairCounts(len(self.names), weighted=True)
-        counts.add(ballots.model_a, ballots.model_b, ballots.outcome, weight / weight.mean())
-        return counts
+        weight: FloatArray = 1 / propensity
+        return weight / weight.mean() if len(weight) else weight
 
 
 def _count(ballots: Ballots, n_models: int, chosen: BoolArray) -> PairCounts:
-    counts = PairCounts(n_models)
-    counts.add(ballots.model_a[chosen], ballots.model_b[chosen], ballots.outcome[chosen])
+    weight = ballots.weight
+    counts = PairCounts(n_models, weighted=weight is not None)
+    counts.add(
+        ballots.model_a[chosen],
+        ballots.model_b[chosen],
+        ballots.outcome[chosen],
+        None if weight is None else weight[chosen],
+    )
     return counts
 
 
@@ -378,7 +391,8 @@ def _fitted(votes: _Votes, method: Method, start: Start | None, *, side: bool = 
         return _FITS[method.name](counts, side=side, start=start)
     if method.variant == "stereotype":
         return graded.stereotype(counts, side=side, start=start)
-    groups = votes.by_habit() if method.variant == "by_voter_habit" else None
+    weighted = method.weights is not None
+    groups = votes.by_habit(weighted=weighted) if method.variant == "by_voter_habit" else None
     return graded.fit(groups or counts, side=side, start=start)
 
 
@@ -389,8 +403,11 @@ def _intervals(votes: _Votes, method: Method, fitted: Fit) -> Intervals:
     if not method.clustered:
         return sandwich(fitted, LEVEL)
     grouped = votes.habits() if method.variant == "by_voter_habit" else None
+    ballots = replace(
+        grouped or votes.ballots(), weight=None if method.weights is None else votes.weight()
+    )
     try:
-        return sandwich(fitted, LEVEL, grouped or votes.ballots())
+        return sandwich(fitted, LEVEL, ballots)
     except BadParameter as error:
         raise InvalidField(f"{str(error).capitalize()}.", field="clustered") from error
 
@@ -445,7 +462,7 @@ def _fit_figures(votes: _Votes, method: Method, fitted: Fit) -> dict[str, Any]:
         se = sandwich(sided, LEVEL).side_se
         side |= {
             "rating": scale.PER_NAT * sided.side,
-            "se": None if se is None else scale.PER_NAT * se,
+            "se": scale.PER_NAT * se if se is not None and math.isfinite(se) else None,
         }
     found = diagnose(fitted)
     calibration, goodness = found.calibration, found.goodness
@@ -577,4 +594,5 @@ def _file_categories(by: str, value: Any) -> tuple[str, ...]:
     if by == "turns":
         return categories.of_vote(language=None, category_tag=None, turns=value)
     tags = value.split(",") if by == "category_tag" else [value]
-    return tuple(tag.strip() for tag in tags if tag.strip())
+    shown = ("".join(filter(str.isprintable, tag)).strip() for tag in tags)
+    return tuple(f"'{tag}'" if tag == OVERALL else tag for tag in shown if tag)

@@ -212,7 +212,8 @@ class _Slice:
     def __init__(self, places: npt.NDArray[np.int32] | None = None) -> None:
         self.counts = PairCounts(0)
         self.votes = 0
-        self._places = None if places is None else [places]
+        self._places = places
+        self._filled = 0
 
     def count(self, votes: _Columns, n_models: int) -> None:
         if self.counts.n_models < n_models:
@@ -226,24 +227,21 @@ class _Slice:
 
     def remember(self, places: npt.NDArray[np.intp]) -> None:
         assert self._places is not None  # noqa: S101  the whole need not be told its places
-        self._places.append(places.astype(np.int32))
+        start, self._filled = self._filled, self._filled + len(places)
+        if self._filled > len(self._places):
+            self._places = np.resize(self._places, max(self._filled, len(self._places) * 5 // 4))
+        self._places[start : self._filled] = places
 
     def of(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What the column says of the votes that are in it."""
-        return column if self._places is None else column[self._joined()]
+        return column if self._places is None else column[self._places[: self._filled]]
 
     def holds(self, place: int) -> bool:
         if self._places is None:
             return True
-        places = self._joined()
+        places = self._places[: self._filled]
         found = int(np.searchsorted(places, place))
         return found < len(places) and int(places[found]) == place
-
-    def _joined(self) -> npt.NDArray[np.int32]:
-        assert self._places is not None  # noqa: S101
-        if len(self._places) > 1:
-            self._places = [np.concatenate(self._places)]
-        return self._places[0]
 
 
 def _outcome(grade: int | None, winner: str) -> Outcome:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -47,6 +48,8 @@ _OTHER_METHODS_SECONDS = 5.0  # the same, for boards of methods that are not the
 _SHARE_OF_TIME = 4  # a board that takes long to compute rests this many times as long
 _FIGURES_SECONDS = 30.0  # how well a model fits is told at most this often: it takes long
 _THIN_SECONDS = 60.0
+_THIN_BATCH = 500  # votes wait for the transaction
+_FAILED_SECONDS = 60.0  # a board that fails is left alone for so long
 
 
 class Worker:
@@ -80,31 +83,53 @@ class Worker:
                 stop.wait(1.0)
 
     def _work(self, lease: Lease, stop: threading.Event) -> None:
-        heart = _Heart(self._store, lease, self._beat_seconds)
-        shift = _Shift(self._store, self._live, lease, heart)
-        while not stop.is_set():
-            heart.beat()
-            if shift.seal() == _SEAL_BATCH:
-                continue  # a large import: no board of half of it
-            waiting = shift.publish()
-            self._live.wait_for_work(
-                min(_PUBLISH_SECONDS / 2 if waiting else self._poll, self._beat_seconds)
-            )
+        with _Heart(self._store, lease, self._beat_seconds) as heart:
+            shift = _Shift(self._store, self._live, lease, heart)
+            while not stop.is_set():
+                heart.check()
+                if shift.seal() == _SEAL_BATCH:
+                    continue  # a large import: no board of half of it
+                waiting = shift.publish()
+                self._live.wait_for_work(
+                    min(_PUBLISH_SECONDS / 2 if waiting else self._poll, self._beat_seconds)
+                )
 
 
 class _Heart:
-    """Shows that the lease's holder lives; raises `LeaseLost` when it holds it no longer."""
+    """Shows that the lease's holder lives, from a thread of its own: a large fit takes longer than
+    a lease. Every write still proves the lease in its own transaction.
+    """
 
     def __init__(self, store: Store, lease: Lease, seconds: float) -> None:
         self._store = store
         self._lease = lease
         self._seconds = seconds
-        self._last = time.monotonic()
+        self._stop = threading.Event()
+        self._lost: LeaseLost | None = None
+        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
-    def beat(self) -> None:
-        if time.monotonic() - self._last >= self._seconds:
-            self._last = time.monotonic()
-            self._store.leases.renew(self._lease)
+    def __enter__(self) -> _Heart:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raises `LeaseLost` when somebody else holds the lease."""
+        if self._lost is not None:
+            raise self._lost
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._seconds):
+            try:
+                self._store.leases.renew(self._lease)
+            except LeaseLost as error:
+                self._lost = error
+                return
+            except Unavailable as error:
+                _log.warning("no heartbeat: %s", error)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -124,6 +149,8 @@ class _Campaign:
         self.tally = Tally()
         self.methods = _methods(Method())
         self.automatic = True
+        self.asked = False  # by the operator, to decide now
+        self.published: set[str] = set()  # categories that have a board
         self.decided_at = 0  # graded votes when the method was decided
         self.evidence: dict[str, Any] | None = None
         self.excluded: set[str] = set()
@@ -133,8 +160,14 @@ class _Campaign:
         self.changed |= dict.fromkeys(touched, seq)
 
     def pin(self, data: dict[str, Any]) -> None:
-        """Follow a `method` record: a decision, or an operator's wish to have one made."""
+        """Follow a `method` record: a decision, or an operator's wish to have one made.
+
+        A decision that was under way while the operator pinned a method comes too late.
+        """
+        if data["evidence"] is not None and not self.automatic:
+            return
         self.automatic = data["automatic"]
+        self.asked = data["automatic"] and data["method"] is None
         self.decided_at = data["votes"]
         self.evidence = data["evidence"]
         if data["method"] is not None:
@@ -143,7 +176,8 @@ class _Campaign:
     def boards(self, campaign: str) -> Iterator[tuple[_Key, _Pinned]]:
         """The boards this campaign has now, each with its method."""
         for category in self.tally.categories():
-            if category != OVERALL and self.tally.votes(category) < MIN_CATEGORY_VOTES:
+            few = self.tally.votes(category) < MIN_CATEGORY_VOTES
+            if few and category not in {OVERALL, *self.published}:
                 continue
             for pinned in self.methods:
                 yield _Key(pinned.other, campaign, category, pinned.method.name), pinned
@@ -179,11 +213,12 @@ class _Shift:
         self._warm: dict[_Key, Warm | None] = {}
         self._published: dict[_Key, tuple[int, str]] = {}  # log position and configuration
         self._rests_until: dict[_Key, float] = {}
-        self._figures: dict[_Key, dict[str, Any]] = {}
-        self._figures_from: dict[_Key, float] = {}
+        self._figures: dict[tuple[_Key, str], dict[str, Any]] = {}
+        self._figures_from: dict[tuple[_Key, str], float] = {}
         self._thin_at = -math.inf
         for campaign in store.campaigns.all():
             self._campaigns[campaign.id].touch(0, [OVERALL])
+            self._campaigns[campaign.id].published |= set(store.snapshots.categories(campaign.id))
         self._count()
 
     def seal(self) -> int:
@@ -204,7 +239,7 @@ class _Shift:
                     # one odd record must not stop all boards
                     _log.error("record %s is left out of the board: %s", record.id, error)
             self._position = page[-1].seq
-            self._heart.beat()
+            self._heart.check()
 
     def _count_one(self, record: Counted) -> None:
         campaign = self._campaigns[record.campaign]
@@ -237,26 +272,45 @@ class _Shift:
         Of the boards that no campaign calls its own only one at a time: new votes come first.
         """
         self._thin()
-        stale = sorted(self._stale(), key=lambda board: board[0])
-        others = 0
-        for key, pinned in stale:
-            if time.monotonic() < self._rests_until.get(key, -math.inf):
-                continue
-            others += key.other
-            if others > 1:
-                break
-            if not key.other or not self._store.votes.unsealed():
+        stale = list(self._stale())
+        due = [board for board in stale if time.monotonic() >= self._rest_of(board[0])]
+        others = sorted((b for b in due if b[0].other), key=lambda b: (self._rest_of(b[0]), b[0]))
+        official = sorted((b for b in due if not b[0].other), key=lambda b: b[0])
+        for key, pinned in (*official, *others[:1]):
+            with self._alone(f"board {key}"):
+                self._rests_until[key] = time.monotonic() + _FAILED_SECONDS
                 self._publish(key, pinned)
-            self._heart.beat()
+            self._heart.check()
         self._decide()
         return bool(stale)
+
+    def _rest_of(self, key: _Key) -> float:
+        return self._rests_until.get(key, -math.inf)
+
+    @contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        """What goes wrong with one board or decision must not stop the others."""
+        try:
+            yield
+        except (LeaseLost, Unavailable):
+            raise
+        except (ArenaError, ArithmeticError, ValueError) as error:
+            _log.error("%s fails, and is tried again later: %s", what, error, exc_info=True)
 
     def _stale(self) -> Iterator[tuple[_Key, _Pinned]]:
         for name, campaign in self._campaigns.items():
             for key, pinned in campaign.boards(name):
                 position, config = self._known(key)
-                if position < campaign.changed.get(key.category, 0) or config != pinned.config_hash:
+                changed = campaign.changed.get(key.category, 0)
+                old_figures = self._figures_are_old((key, pinned.config_hash), changed)
+                if position < changed or config != pinned.config_hash or old_figures:
                     yield key, pinned
+
+    def _figures_are_old(self, kind: tuple[_Key, str], changed: int) -> bool:
+        figures = self._figures.get(kind)
+        if figures is None or figures["log_position"] >= changed:
+            return False
+        return time.monotonic() >= self._figures_from[kind]
 
     def _known(self, key: _Key) -> tuple[int, str]:
         """Log position and configuration of the newest board."""
@@ -276,7 +330,8 @@ class _Shift:
 
     def _publish(self, key: _Key, pinned: _Pinned) -> None:
         campaign, started = self._campaigns[key.campaign], time.monotonic()
-        with_figures = key.category == OVERALL and started >= self._figures_from.get(key, started)
+        kind = (key, pinned.config_hash)
+        with_figures = key.category == OVERALL and started >= self._figures_from.get(kind, started)
         board = compute(
             campaign.tally,
             pinned.method,
@@ -286,8 +341,8 @@ class _Shift:
             figures=with_figures,
         )
         if board.fit is not None:
-            self._figures[key] = {"log_position": self._position, **board.fit}
-            self._figures_from[key] = started + _FIGURES_SECONDS
+            self._figures[kind] = {"log_position": self._position, **board.fit}
+            self._figures_from[kind] = started + _FIGURES_SECONDS
         snapshot = Snapshot(
             campaign=key.campaign,
             category=key.category,
@@ -299,9 +354,10 @@ class _Shift:
             rows=[row.to_json() for row in board.rows],
             voters=campaign.tally.voters(key.category),
             official=not key.other,
-            details={"fit": self._figures.get(key), "evidence": board.evidence},
+            details={"fit": self._figures.get(kind), "evidence": board.evidence},
         )
         self._store.snapshots.publish(self._lease, snapshot)
+        campaign.published.add(key.category)
         self._warm[key] = board.warm
         self._published[key] = (snapshot.log_position, snapshot.config_hash)
         ended = time.monotonic()
@@ -313,10 +369,13 @@ class _Shift:
     def _decide(self) -> None:
         """Append the records of decisions that are due; they count once they are sealed."""
         for name, campaign in self._campaigns.items():
-            if campaign.automatic and decision_is_due(campaign.tally, campaign.decided_at):
+            due = campaign.asked or decision_is_due(campaign.tally, campaign.decided_at)
+            if not (campaign.automatic and due):
+                continue
+            campaign.asked, campaign.decided_at = False, campaign.tally.graded()
+            with self._alone(f"the decision about {name}"):
                 record = decision(name, campaign.tally)
                 self._store.votes.append([(record, None)], self._lease)
-                campaign.decided_at = campaign.tally.graded()
                 _log.info("method of %s: %s", name, record.reason)
 
     def _thin(self) -> None:
@@ -324,7 +383,9 @@ class _Shift:
             self._thin_at = time.monotonic() + _THIN_SECONDS
             old = boards.superseded(self._store.snapshots.published(), datetime.now(UTC))
             if old:
-                self._store.snapshots.drop(self._lease, old)
+                self._store.snapshots.drop(self._lease, old[:_THIN_BATCH])
+            if len(old) > _THIN_BATCH:
+                self._thin_at = time.monotonic()
 
 
 def _vote_of(record: Counted) -> Vote:

@@ -13,6 +13,7 @@ the contrast of an efficient estimate with a safe one. The evidence is in `ratin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -134,16 +135,24 @@ def _chosen(winners: Fit, counts: PairCounts, parts: list[PairCounts], votes: fl
     }
     best = _best(gains)
     informs = gains[best].gain >= MIN_GAIN
-    score = float(stereotype.local[-1, 0])
+    score, se = _slight_score(stereotype)
     return Choice(
         method="graded" if informs else "bt",
         variant=best if informs else None,
         slight_score=score,
-        slight_score_se=float(sandwich(stereotype).local_se[-1, 0]),
+        slight_score_se=se,
         votes=votes,
         gains=gains,
         reason=_reason(score, best, gains[best]),
     )
+
+
+def _slight_score(stereotype: Fit) -> tuple[float | None, float | None]:
+    """ŝ and its standard error; None where the votes put no bound on it."""
+    score, se = float(stereotype.local[-1, 0]), float(sandwich(stereotype).local_se[-1, 0])
+    if not (stereotype.converged and math.isfinite(score) and math.isfinite(se)):
+        return None, None
+    return score, se
 
 
 def _best(gains: Mapping[Variant, Gain]) -> Variant:
@@ -212,9 +221,12 @@ def _joint(winners: Fit, fitted: Fit) -> tuple[FloatArray, FloatArray]:
     return variance, covariance
 
 
-def _reason(score: float, variant: Variant, gain: Gain) -> str:
-    times = f"{1 / score:.1f}" if score * _MANY_TIMES > 1 else f"over {_MANY_TIMES:.0f}"
-    counts = f'"Much better" counts {times} times "better"'
+def _reason(score: float | None, variant: Variant, gain: Gain) -> str:
+    if score is None:
+        counts = 'The votes do not tell what "much better" counts'
+    else:
+        times = f"{1 / score:.1f}" if score * _MANY_TIMES > 1 else f"over {_MANY_TIMES:.0f}"
+        counts = f'"Much better" counts {times} times "better"'
     accurate = f"{gain.gain:.2f} times as accurate as from winners alone"
     if gain.gain >= MIN_GAIN:
         return f"{counts}: strengths from grades, {_HOW[variant]}, are {accurate}; grades count."

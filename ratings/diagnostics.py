@@ -676,7 +676,8 @@ def _spin(scores: _PairScores) -> tuple[float, float, float]:
         return math.nan, math.nan, math.nan
     total = float(_over((scores.points - scores.expected) ** 2, scores.variance).sum())
     variance = 2 * mean + float(free**2 @ scores.kurtosis)
-    excess = (total - mean) / float(_over(scores.pull**2, scores.variance) @ free)
+    pull = float(_over(scores.pull**2, scores.variance) @ free)
+    excess = (total - mean) / pull if pull > 0 else 0.0
     size = 2 * mean / variance
     return total / mean, math.sqrt(max(excess, 0.0)), float(chdtrc(size * mean, size * total))
 

@@ -36,7 +36,7 @@ _FARTHEST = 1e6
 _ROUNDING = 1e-9
 _CHORDS = 12
 _CHORD_TOLERANCE = 1e-4
-"""In nats, 0.02 rating points: resampling scatters by far more, and the step after it by far less."""
+"""In nats, 0.02 rating points: resampling scatters by far more, what is left by far less."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -136,11 +136,6 @@ def in_order(keys: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(keys, key=_PLACES.__getitem__))
 
 
-def is_category(key: str) -> bool:
-    """Whether there can be a board of this name."""
-    return key in TITLES
-
-
 def title(key: str) -> Title:
     """What the category is called. Raises `KeyError` for a key that is none."""
     return TITLES[key]

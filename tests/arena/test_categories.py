@@ -412,7 +412,6 @@ def test_every_category_has_a_title_in_both_languages():
     assert categories.title("zh") == ("Chinese", "中文")
     with pytest.raises(KeyError):
         categories.title("nope")
-    assert categories.is_category("hard") and not categories.is_category("nope")
 
 
 def test_menus_begin_with_the_tags_and_end_with_the_languages():

@@ -262,6 +262,15 @@ def test_rate_by_language_makes_a_board_and_a_picture_of_each(data: Path) -> Non
     assert lines[0].startswith("category,model") and len(lines) == 5
 
 
+def test_a_category_that_cannot_name_a_file_has_a_number_instead(data: Path) -> None:
+    (data / "v.csv").write_text(
+        "model_a,model_b,winner,category_tag\nx,y,model_a,a/b\ny,x,model_a,../c\nx,y,tie,d\n"
+    )
+    assert run("rate", "v.csv", "--by", "category", "--plot", "b.svg").exit_code == 0
+    assert {path.name for path in data.rglob("*.svg")} == {"b-1.svg", "b-2.svg", "b-d.svg"}
+    refused(run("rate", "v.csv", "--plot", "."), "name such as board.svg")
+
+
 def test_agreement_is_told_of_voters_and_of_judges(data: Path) -> None:
     (data / "v.csv").write_text(
         "question_id,model_a,model_b,winner,voter\n"
@@ -284,8 +293,10 @@ def test_a_method_is_pinned_by_a_record(living: World, data: Path) -> None:
     (event,) = living.store.votes.events(["online"])
     assert event.record.reason == "As last year."
     wait_until(
-        lambda: (board := living.store.snapshots.latest("online", "overall"))
-        and board.method == "davidson",
+        lambda: (
+            (board := living.store.snapshots.latest("online", "overall"))
+            and board.method == "davidson"
+        ),
         what="the board",
     )
     refused(run("method", "davidson"), "--reason")

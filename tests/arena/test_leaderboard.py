@@ -166,7 +166,9 @@ def test_an_anchor_fixes_one_rating_and_keeps_all_differences():
     assert fixed.config["anchor"] == {"model": "b", "rating": 1114.0}
 
 
-@pytest.mark.parametrize("anchor", [("nobody", 1000.0), ("quiet", 1000.0), ("a", math.nan)])
+@pytest.mark.parametrize(
+    "anchor", [("nobody", 1000.0), ("quiet", 1000.0), ("a", math.nan), ("a", 1e300)]
+)
 def test_an_anchor_that_cannot_hold_is_refused(anchor):
     with pytest.raises(InvalidField, match="anchor") as caught:
         compute(tally_of(RING), Method(anchor=anchor))
@@ -398,6 +400,39 @@ def test_a_method_survives_being_written_down():
         assert Method.from_json(json.loads(json.dumps(method.to_json()))) == method
 
 
+@pytest.mark.parametrize("habit", ["never much", "much at random"])
+def test_a_decision_can_always_be_written_down(habit):
+    """The stereotype model has no finite score here; the log's JSON knows no infinity."""
+    rng = np.random.default_rng(5)
+    votes = []
+    for a, b, grade, winner, _ in graded_votes(3000):
+        size = 1 if habit == "never much" else 1 + rng.integers(2)
+        votes.append((a, b, int(np.sign(grade)) * int(size), winner))
+    record = decision("online", tally_of(votes))
+    assert len(record.leaf()) == 64
+    json.dumps(record.data, allow_nan=False)
+
+
+def test_weights_count_in_every_variant():
+    rare = [("m0", "m1", 1, "model_a", "v1", 0.1), ("m1", "m0", 1, "model_a", "v2", 0.9)] * 40
+    votes = [*((*vote, 0.5) for vote in graded_votes(1500, models=6, voters=20)), *rare]
+    for variant in ("pooled", "by_voter_habit", "stereotype"):
+        plain, weighted = (
+            compute(tally_of(votes), Method("graded", variant, weights=weights))
+            for weights in (None, "inverse_propensity")
+        )
+        assert abs(row_of(weighted, "m0").rating - row_of(plain, "m0").rating) > 5
+
+
+def test_weights_and_clusters_go_together():
+    votes = [(*vote, 0.5) for vote in graded_votes(600, voters=40)]
+    method = Method(weights="inverse_propensity", clustered=True)
+    plain = Method(clustered=True)
+    for row in compute(tally_of(votes), method).rows:
+        alike = row_of(compute(tally_of(votes), plain), row.model)
+        assert row.rating_upper == pytest.approx(alike.rating_upper)
+
+
 # --- categories -----------------------------------------------------------------------------
 
 
@@ -414,6 +449,18 @@ def test_a_file_is_rated_by_its_categories(tmp_path):
     }
     assert set(rate_file(path, by="language")) == {"en", "zh"}
     assert set(rate_file(path, by="turns")) == {"multi-turn", "single-turn"}
+
+
+def test_a_category_that_is_called_like_the_whole_is_not_the_whole(tmp_path):
+    path = tmp_path / "votes.csv"
+    path.write_text(
+        "model_a,model_b,winner,category_tag\n" + "x,y,tie,overall\nx,y,tie,a\x1b[2J\n" * 3
+    )
+    boards = rate_file(path, by="category")
+    assert {key: row_of(board, "x").votes for key, board in boards.items()} == {
+        "'overall'": 3,
+        "a[2J": 3,
+    }
 
 
 def test_a_file_without_categories_has_one_board():

@@ -18,7 +18,7 @@ import arena.worker
 from arena.categories import of_vote
 from arena.errors import Unavailable
 from arena.interfaces import Snapshot, Store
-from arena.leaderboard import METHOD_NAMES, Method, compute, config_hash, method_record
+from arena.leaderboard import METHOD_NAMES, Method, compute, config_hash, decision, method_record
 from arena.records import Content, Record
 from arena.store import open_store
 from arena.store.engine import Database
@@ -516,6 +516,60 @@ def test_an_operator_may_ask_the_votes_to_decide_again(fake: World) -> None:
             lambda: (board := fake.board()) and board.method == "graded", 20, what="the change"
         )
     assert [event.seq for event in fake.store.votes.events(["online"])] == [1, 3002, 3003]
+
+
+def test_a_decision_that_comes_after_the_operators_word_is_not_followed(fake: World) -> None:
+    late = decision("online", tally_of_rows(graded_rows(3000)))
+    fake.store.votes.append([(method_record("online", "As last year.", Method("bt")), None)])
+    fake.store.votes.append([(late, None), *graded_rows(30)])
+    with fake.working():
+        board = fake.wait_for_board()
+    assert (board.method, board.details["evidence"]) == ("bt", None)
+
+
+def tally_of_rows(rows: list[tuple[Record, Content | None]]) -> Tally:
+    tally = Tally()
+    for seq, (r, _) in enumerate(rows, 1):
+        tally.add(Vote(seq, r.model_a or "", r.model_b or "", r.grade, r.winner or ""))
+    return tally
+
+
+def test_a_request_to_decide_is_answered_however_few_the_votes(fake: World) -> None:
+    fake.store.votes.append(graded_rows(30))
+    fake.store.votes.append([(method_record("online", "Graded.", Method("graded")), None)])
+    fake.store.votes.append([(method_record("online", "Decide.", None), None)])
+    with fake.working():
+        wait_until(lambda: (board := fake.board()) and board.method == "bt", what="the answer")
+    assert len(fake.store.votes.events(["online"])) == 3
+
+
+def test_a_board_that_fails_stops_no_other_board(
+    fake: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = arena.worker.compute
+
+    def failing(tally: Tally, method: Method, **options: Any) -> Any:
+        if method.name == "davidson":
+            raise ValueError("as an example")
+        return real(tally, method, **options)
+
+    monkeypatch.setattr(arena.worker, "compute", failing)
+    fake.votes(5)
+    with fake.working():
+        for name in ("bt", "elo", "graded", "rao-kupper"):
+            wait_until(lambda n=name: published(fake, n), what=name)
+    assert published(fake, "davidson") is None
+
+
+def test_a_category_whose_votes_were_excluded_is_published_without_them(fake: World) -> None:
+    fake.store.votes.append(graded_rows(MIN_CATEGORY_VOTES, language="zh"))
+    with fake.working():
+        wait_until(lambda: published(fake, "bt", "zh"), what="the board")
+        fake.remark("exclusion", "g3")
+        wait_until(
+            lambda: (b := published(fake, "bt", "zh")) and total(b) == MIN_CATEGORY_VOTES - 1,
+            what="the board without it",
+        )
 
 
 def test_a_method_record_that_makes_no_sense_stops_nothing(fake: World) -> None:
