@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_solve
 from scipy.optimize import brentq
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from scipy.special import ndtri
 
 from ratings.comparisons import MIRROR, BoolArray, FloatArray, IndexArray, Outcome
@@ -58,7 +59,7 @@ class Intervals:
     @property
     def se(self) -> FloatArray:
         """Standard errors [M], in nats."""
-        return np.sqrt(self.covariance.diagonal())
+        return np.sqrt(np.maximum(self.covariance.diagonal(), 0.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,11 +85,12 @@ def sandwich(fitted: Fit, level: float = 0.95, ballots: Ballots | None = None) -
     without any ridge: A is inverted in the centred gauge. With `ballots` B sums the squares of
     each voter's summed scores, so that votes of one person need not be independent.
 
-    A model whose every vote inside its tier says the same (a tie, or a slight win) has scores near
-    0 because its strength was fitted to that answer, not because it is well known: its votes enter
-    B with the likelihood's own variance. So do those of a model with fewer than 25 votes where ties
-    or grades are modelled: squares of so few scores cover 92 %, the likelihood's variance 95 %. A
-    model with a single voter has scores that cancel in their sum: its votes enter one by one.
+    Where nothing joins models to the others but pairs of a single answer each (ties, or slight
+    wins), scores are near 0 because strengths were fitted to that answer, not because they are well
+    known: these votes enter B with the likelihood's own variance. So do those of a model with fewer
+    than 25 votes where ties or grades are modelled: squares of so few scores cover 92 %, the
+    likelihood's variance 95 %. A model with a single voter has scores that cancel in their sum: its
+    votes enter one by one.
 
     A tier beside its component's core has an open interval. Its closed end is where the tier's
     results against the tiers under (or over) it would have had probability (1 − level)/2, the
@@ -205,17 +207,31 @@ def _moments(squares: FloatArray, by_d: FloatArray, by_local: FloatArray) -> Mom
 
 
 def _scarce(likelihood: Likelihood, rows: Pairs) -> BoolArray:
-    """Rows [P] of a model whose scores tell too little of how much scores vary."""
-    real = rows.where(rows.first != rows.second)
-    scarce = np.zeros(rows.n_models, dtype=np.bool_)
-    votes = real.had_by_model(list(Outcome))
-    for same in _SAME:
-        scarce |= votes - real.had_by_model(same) <= _ROUNDING * votes
+    """Rows [P] whose scores tell too little of how much scores vary."""
+    real = rows.first != rows.second
+    scarce: BoolArray = _bridges(rows) & real
     if likelihood.kinds:  # scores of many sizes: the sum of few of their squares is mostly small
-        equal = replace(real, votes=real.equal_votes())
-        scarce |= equal.had_by_model(list(Outcome)) < _FEW
-    of_row: BoolArray = (scarce[rows.first] | scarce[rows.second]) & (rows.first != rows.second)
-    return of_row
+        equal = replace(rows, votes=rows.equal_votes() * real)
+        few = equal.had_by_model(list(Outcome)) < _FEW
+        scarce |= (few[rows.first] | few[rows.second]) & real
+    return scarce
+
+
+def _bridges(rows: Pairs) -> BoolArray:
+    """Rows [P] between parts that only rows of a single answer each join: the fit meets it."""
+    total = rows.votes.sum(axis=0)
+    single = np.zeros(len(total), dtype=np.bool_)
+    for same in _SAME:
+        single |= total - rows.votes[list(same)].sum(axis=0) <= _ROUNDING * total
+    if not single.any():
+        return single
+    m, varied = rows.n_models, ~single
+    edges = csr_array(
+        (np.ones(varied.sum()), (rows.first[varied], rows.second[varied])), shape=(m, m)
+    )
+    _, part = connected_components(edges, directed=False)
+    bridges: BoolArray = part[rows.first] != part[rows.second]
+    return bridges
 
 
 def _clustered(problem: Problem, point: FloatArray, ballots: Ballots) -> FloatArray:

@@ -251,7 +251,7 @@ def test_few_graded_votes_have_the_likelihoods_own_variance_and_many_their_score
     """A newcomer among equals: half of its votes are slight wins, half slight losses."""
     core = [(a, b, o) for a in range(4) for b in range(4) if a != b for o in range(5)] * 400
     half = [Outcome.a_better, Outcome.b_better] * (votes // 2)
-    found = graded.fit(counted(5, [*core, *[(4, i % 4, o) for i, o in enumerate(half)]]))
+    found = graded.fit(counted(5, [*core, *[(4, i // 2 % 4, o) for i, o in enumerate(half)]]))
     d = np.array([found.theta[4] - found.theta[0]])
     slight = np.zeros((8, 1))
     slight[[Outcome.a_better, Outcome.b_better]] = votes / 2
@@ -262,6 +262,46 @@ def test_few_graded_votes_have_the_likelihoods_own_variance_and_many_their_score
     # its distance from the crowd's mean, four fifths of which is its strength in the common gauge
     expected = np.sqrt(own if votes < 25 else seen) * 4 / 5
     assert sandwich(found).se[4] == pytest.approx(expected, rel=0.01)
+
+
+def se_of_difference(intervals, i, j):
+    covariance = intervals.covariance[np.ix_([i, j], [i, j])]
+    return np.sqrt(covariance.trace() - covariance.sum() + covariance.trace())
+
+
+def both_ways(a, b):
+    return [(a, b, WIN)] * 160 + [(b, a, WIN)] * 100
+
+
+def test_a_single_tie_between_two_halves_of_a_board_does_not_make_their_distance_certain():
+    """Neither of the two that tied has only ties, but their tie is all that joins the halves."""
+    votes = [*both_ways(0, 1), *both_ways(2, 3), (1, 2, TIE)]
+    found = rated(counted(4, votes))
+    assert se_of_difference(found.intervals, 1, 2) == pytest.approx(2, rel=1e-6)  # 1 / √¼
+    assert found.ranks.rank.tolist() == [1, 2, 1, 2]
+    ballots = Ballots(*np.array(votes).T, np.arange(len(votes)) % 50)
+    by_voter = sandwich(found.fit, ballots=ballots)
+    assert se_of_difference(by_voter, 1, 2) == pytest.approx(2, rel=1e-6)
+
+
+def test_ties_between_halves_that_also_won_against_each_other_keep_their_scores():
+    votes = [*both_ways(0, 1), *both_ways(2, 3), *[(1, 2, TIE)] * 50, (0, 3, WIN), (3, 0, WIN)]
+    found = rated(counted(4, votes))
+    assert se_of_difference(found.intervals, 1, 2) < 0.15  # with the likelihood's variance: 0.28
+
+
+def test_a_chain_of_slight_wins_is_not_taken_for_certainty():
+    found = graded.fit(counted(4, [(i, i + 1, Outcome.a_better) for i in range(3)] * 30))
+    intervals = sandwich(found)
+    assert min(se_of_difference(intervals, i, i + 1) for i in range(3)) > 1
+
+
+def test_a_judge_who_always_slightly_prefers_side_a_proves_no_two_models_equal():
+    votes = [(0, 1, Outcome.a_better)] * 32 + [(1, 0, Outcome.a_better)] * 28
+    found = graded.fit(counted(2, votes), side=True)
+    assert found.side > 1
+    assert found.theta == pytest.approx([0, 0], abs=1e-9)
+    assert se_of_difference(sandwich(found), 0, 1) > 0.2
 
 
 # --- voters -------------------------------------------------------------------------------------
