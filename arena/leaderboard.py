@@ -1,7 +1,8 @@
 """Boards from votes: the only caller of the rating engine.
 
 A board is a pure function of the votes and the method's configuration: neither a warm start nor,
-but for Elo, the order of the votes changes it.
+but for Elo, the order of the votes changes it. (The stereotype model alone is not concave: there a
+far start could in principle end at another maximum.)
 """
 
 from __future__ import annotations
@@ -290,8 +291,8 @@ def supported(tally: Tally) -> Choice:
 def decision_is_due(tally: Tally, decided_at: int) -> bool:
     """Whether the votes should be asked (again) which model they support.
 
-    First when there are enough graded ones, then whenever their number has doubled: a function of
-    the log alone. `decided_at` is the number of graded votes at the last decision.
+    First when there are enough graded ones, then whenever their number has doubled. `decided_at` is
+    the number of graded votes at the last decision, which the log keeps.
     """
     return tally.graded() >= max(MIN_VOTES, 2 * decided_at)
 

@@ -6,7 +6,7 @@ Numbers instead of rows: 30 bytes a vote, and one count of pairs for each board.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -79,11 +79,6 @@ class Tally:
         self._buffer.append(vote)
         if len(self._buffer) >= _BUFFERED_VOTES:
             self._flush()
-
-    def add_many(self, votes: Iterable[Vote]) -> None:
-        """Count votes; as `add`. Those before a bad one stay counted."""
-        for vote in votes:
-            self.add(vote)
 
     def add_columns(
         self,

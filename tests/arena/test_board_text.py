@@ -15,7 +15,8 @@ QUIET = {"model": "quiet", "name": "quiet", "organization": "", "license": "", *
 
 def document(votes, unrated=()):
     tally = Tally()
-    tally.add_many(Vote(seq, *vote) for seq, vote in enumerate(votes))
+    for seq, vote in enumerate(votes):
+        tally.add(Vote(seq, *vote))
     board = board_json(compute(tally, Method()), file="votes.csv")
     return {**board, "rows": [*board["rows"], *unrated]}
 

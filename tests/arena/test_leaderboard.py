@@ -44,7 +44,8 @@ GRADES = {2: "model_a", 1: "model_a", 0: "tie", -1: "model_b", -2: "model_b"}
 
 def tally_of(votes) -> Tally:
     tally = Tally()
-    tally.add_many(Vote(seq, *vote) for seq, vote in enumerate(votes, 1))
+    for seq, vote in enumerate(votes, 1):
+        tally.add(Vote(seq, *vote))
     return tally
 
 

@@ -24,7 +24,8 @@ def votes(count, seed=0, first=1):
 
 def tally_of(some) -> Tally:
     tally = Tally()
-    tally.add_many(some)
+    for vote in some:
+        tally.add(vote)
     return tally
 
 
@@ -72,7 +73,8 @@ def test_removed_votes_leave_no_trace():
         touched = tally.remove(seq)
         assert touched == {OVERALL, *some[seq - 1].categories}
     same(tally, tally_of(vote for vote in some if vote.seq not in gone))
-    tally.add_many(votes(50, seed=1, first=500))
+    for vote in votes(50, seed=1, first=500):
+        tally.add(vote)
     assert tally.votes() == 247
 
 
