@@ -18,6 +18,7 @@ from ratings.errors import BadComparisons, BadParameter
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
+IdArray = npt.NDArray[np.integer]
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -106,19 +107,23 @@ class PairCounts:
         `weighted`). Raises `BadComparisons` with the first bad row, or where a count of whole
         votes could pass 2³⁰, and counts nothing then.
         """
-        cells = self._cells(model_a, model_b, outcome)
-        weights = None if weight is None else self._weights(weight, len(cells))
-        flat, few = self.counts.reshape(-1), len(cells) * 8 < self.counts.size
-        if not self.weighted and (flat[cells] if few else flat).max(initial=0) + len(cells) > _FULL:
-            raise BadComparisons(
-                "two models have a billion votes of one kind; no more can be added"
-            )
-        if few:
-            np.add.at(flat, cells, 1 if weights is None else weights)
-        else:
-            self.counts += _binned(cells, weights, self.counts)
-        if self._squares is not None:
-            self._squares += _binned(cells, None if weights is None else weights**2, self._squares)
+        a, b, result = self._checked(model_a, model_b, outcome)
+        weights = None if weight is None else self._weights(weight, len(a))
+        if not self.weighted:
+            touched = self.counts[result, a, b] if len(a) * 8 < self.counts.size else self.counts
+            if touched.max(initial=0) + len(a) > _FULL:
+                raise BadComparisons(
+                    "two models have a billion votes of one kind; no more can be added"
+                )
+        flat = self.counts.reshape(-1)
+        once = flat.dtype.type(1)  # np.add.at is slow with a number of another type
+        for start in range(0, len(a), _CHUNK):  # a chunk at a time stays in the cache
+            part = slice(start, start + _CHUNK)
+            cells = self._cells(a[part], b[part], result[part])
+            np.add.at(flat, cells, once if weights is None else weights[part])
+            if self._squares is not None:
+                squared = once if weights is None else weights[part] ** 2
+                np.add.at(self._squares.reshape(-1), cells, squared)
 
     def remove(
         self, model_a: npt.ArrayLike, model_b: npt.ArrayLike, outcome: npt.ArrayLike
@@ -130,7 +135,7 @@ class PairCounts:
         """
         if self.weighted:
             raise BadParameter("votes cannot be removed from counts with weights; count anew")
-        cells = self._cells(model_a, model_b, outcome)
+        cells = self._cells(*self._checked(model_a, model_b, outcome))
         flat = self.counts.reshape(-1)
         distinct, first, times = np.unique(cells, return_index=True, return_counts=True)
         missing = flat[distinct] < times
@@ -205,29 +210,32 @@ class PairCounts:
             )
         return weights
 
-    def _cells(
+    def _checked(
         self, model_a: npt.ArrayLike, model_b: npt.ArrayLike, outcome: npt.ArrayLike
-    ) -> IndexArray:
-        """The flat index of each vote's count."""
+    ) -> tuple[IdArray, IdArray, IdArray]:
         a, b, result = _ids(model_a, "model_a"), _ids(model_b, "model_b"), _ids(outcome, "outcome")
         if not a.shape == b.shape == result.shape:
             raise BadComparisons(
                 f"the arrays differ in length: {a.size} model_a, {b.size} model_b, "
                 f"{result.size} outcome"
             )
-        m = self.n_models
-        for ids, limit, what in ((a, m, "model_a"), (b, m, "model_b"), (result, 8, "outcome")):
+        for ids, limit, what in (
+            (a, self.n_models, "model_a"),
+            (b, self.n_models, "model_b"),
+            (result, len(Outcome), "outcome"),
+        ):
             _check_range(ids, limit, what)
-        cells = np.empty(len(a), dtype=np.intp)
-        for start in range(0, len(a), _CHUNK):  # a chunk at a time stays in the cache
-            part = slice(start, start + _CHUNK)
-            if (same := a[part] == b[part]).any():
-                row = start + int(np.argmax(same))
-                raise BadComparisons(f"model {a[row]} is compared with itself", row=row)
-            np.multiply(result[part], np.intp(m), out=cells[part])
-            cells[part] += a[part]
-            cells[part] *= m
-            cells[part] += b[part]
+        if (same := a == b).any():
+            row = int(np.argmax(same))
+            raise BadComparisons(f"model {a[row]} is compared with itself", row=row)
+        return a, b, result
+
+    def _cells(self, a: IdArray, b: IdArray, outcome: IdArray) -> IndexArray:
+        """The flat index of each vote's count."""
+        small = np.min_scalar_type(-self.counts.size).type  # half the bytes, twice as fast
+        m = small(self.n_models)
+        a, b, outcome = (ids.astype(small, copy=False) for ids in (a, b, outcome))
+        cells: IndexArray = ((outcome * m + a) * m + b).astype(np.intp)
         return cells
 
 
@@ -243,20 +251,35 @@ def count_names(
     Raises `BadComparisons` with the row of an unknown result, of a name that is not text (None
     and NaN are not), or of a model that is compared with itself.
     """
-    if meaning is None:  # a plain number is no outcome: grades are numbers with other meanings
-        meaning = {outcome.name: outcome for outcome in Outcome}
-        result = [value.name if isinstance(value, Outcome) else value for value in result]
-    outcome = _coded(result, meaning, "result {!r} is unknown")
-    ids = _Numbers()
-    a = _coded(model_a, ids, "model_a is {!r}, it must be a name")
-    b = _coded(model_b, ids, "model_b is {!r}, it must be a name")
-    if a.shape == b.shape and (same := a == b).any():
-        row = int(np.argmax(same))
-        raise BadComparisons(f"{model_a[row]!r} is compared with itself", row=row)
-    counts = PairCounts(len(ids))
-    counts.add(a, b, outcome)
+    if not len(model_a) == len(model_b) == len(result):
+        raise BadComparisons(
+            f"the columns differ in length: {len(model_a)} model_a, {len(model_b)} model_b, "
+            f"{len(result)} result"
+        )
+    codes = {key: int(outcome) for key, outcome in (meaning or _BY_NAME).items()}
+    ids, counts = _Numbers(), PairCounts(0)
+    for start in range(0, len(model_a), _CHUNK):  # a chunk at a time takes no memory
+        part = slice(start, start + _CHUNK)
+        results = result[part] if meaning else [_name_of(value) for value in result[part]]
+        outcome = _coded(results, codes, "result {!r} is unknown", start)
+        a = _coded(model_a[part], ids, "model_a is {!r}, it must be a name", start)
+        b = _coded(model_b[part], ids, "model_b is {!r}, it must be a name", start)
+        if (same := a == b).any():
+            row = start + int(np.argmax(same))
+            raise BadComparisons(f"{model_a[row]!r} is compared with itself", row=row)
+        if len(ids) > counts.n_models:
+            counts = counts.resized(2 * len(ids))
+        counts.add(a, b, outcome)
     names = sorted(ids)
     return names, counts.selected([ids[name] for name in names])
+
+
+_BY_NAME: dict[Hashable, Outcome] = {outcome.name: outcome for outcome in Outcome}
+
+
+def _name_of(value: Hashable) -> Hashable:
+    """A plain number is no outcome: grades are numbers with other meanings."""
+    return value.name if isinstance(value, Outcome) else value
 
 
 class _Numbers(dict[str, int]):
@@ -270,13 +293,13 @@ class _Numbers(dict[str, int]):
 
 
 def _coded(
-    values: Sequence[Hashable], codes: Mapping[Any, int], problem: str
+    values: Sequence[Hashable], codes: Mapping[Any, int], problem: str, start: int
 ) -> npt.NDArray[np.int32]:
     try:
         return np.fromiter(map(codes.__getitem__, values), dtype=np.int32, count=len(values))
     except KeyError:
-        row = next(i for i, value in enumerate(values) if value not in codes)
-        raise BadComparisons(problem.format(values[row]), row=row) from None
+        bad = next(i for i, value in enumerate(values) if value not in codes)
+        raise BadComparisons(problem.format(values[bad]), row=start + bad) from None
 
 
 def _ids(values: npt.ArrayLike, name: str) -> npt.NDArray[np.integer]:
@@ -293,11 +316,3 @@ def _check_range(ids: npt.NDArray[np.integer], limit: int, what: str) -> None:
     if ids.size and not (ids.min() >= 0 and ids.max() < limit):
         row = int(np.argmax((ids < 0) | (ids >= limit)))
         raise BadComparisons(f"{what} is {ids[row]}, it must be from 0 to {limit - 1}", row=row)
-
-
-def _binned(
-    cells: IndexArray, weights: FloatArray | None, like: npt.NDArray[np.int32] | FloatArray
-) -> npt.NDArray[np.int32] | FloatArray:
-    binned: npt.NDArray[Any] = np.bincount(cells, weights, minlength=like.size)
-    like_it: npt.NDArray[Any] = binned.reshape(like.shape).astype(like.dtype, copy=False)
-    return like_it

@@ -22,9 +22,10 @@ from typing import Protocol
 import numpy as np
 from scipy.special import logsumexp, softmax
 
-from ratings.comparisons import BoolArray, FloatArray, Outcome
+from ratings.comparisons import BoolArray, FloatArray, IndexArray, Outcome
 
 _K = len(Outcome)
+_ALL: IndexArray = np.arange(_K)
 _MUCH = (Outcome.a_much_better, Outcome.b_much_better)
 _SLIGHT = (Outcome.a_better, Outcome.b_better)
 _TIES = (Outcome.tie, Outcome.tied)
@@ -83,8 +84,13 @@ class Likelihood(Protocol):
 
     def slopes(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Slopes: ...
 
-    def scores(self, d: FloatArray, local: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Derivatives of one vote's log-likelihood, by d [8, P] and by ν [8, R, P]."""
+    def scores(
+        self, d: FloatArray, local: FloatArray, outcomes: IndexArray = _ALL
+    ) -> tuple[FloatArray, FloatArray]:
+        """Derivatives of one vote's log-likelihood, by d [K, P] and by ν [K, R, P].
+
+        K is 8, or the number of `outcomes` that were asked for.
+        """
         ...
 
     def expected(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Moments:
@@ -144,7 +150,7 @@ class Threshold:
         over, under = self.over.T @ votes, self.under.T @ votes
         slope, bend = over * rest - under * s, (over + under) * (s * rest)
         inner, signs = self._inner(), self.signs
-        by_gap, gap_bend = self._gap_slopes(local, votes[inner])
+        by_gap, gap_bend = self._gap_slopes(local, votes[inner], inner)
         return Slopes(
             by_d=slope.sum(axis=0),
             by_local=self.gap[inner].T @ by_gap - signs.T @ slope,
@@ -153,13 +159,16 @@ class Threshold:
             local_local=_outer(signs, bend) + _outer(self.gap[inner], gap_bend),
         )
 
-    def scores(self, d: FloatArray, local: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def scores(
+        self, d: FloatArray, local: FloatArray, outcomes: IndexArray = _ALL
+    ) -> tuple[FloatArray, FloatArray]:
         s, rest = _sigmoid(self._above(d, local))
-        part = self.over[:, :, None] * rest - self.under[:, :, None] * s  # [8, B, P]
-        inner = self._inner()
-        by_gap, _ = self._gap_slopes(local, np.ones((int(inner.sum()), d.size)))
+        part = self.over[outcomes, :, None] * rest - self.under[outcomes, :, None] * s  # [K, B, P]
         by_local = -np.einsum("br,kbp->krp", self.signs, part)
-        by_local[inner] += np.einsum("kr,kp->krp", self.gap[inner], by_gap)
+        inner = self._inner()[outcomes]
+        places = outcomes[inner]
+        by_gap, _ = self._gap_slopes(local, np.ones((len(places), d.size)), places)
+        by_local[inner] += np.einsum("kr,kp->krp", self.gap[places], by_gap)
         return part.sum(axis=1), by_local
 
     def expected(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Moments:
@@ -182,12 +191,14 @@ class Threshold:
         gaps: FloatArray = self.gap @ local
         return gaps
 
-    def _gap_slopes(self, local: FloatArray, votes: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """First and minus second derivative of votes·log(1 − e^{−gap}) by the gap.
+    def _gap_slopes(
+        self, local: FloatArray, votes: FloatArray, inner: IndexArray | BoolArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """First and minus second derivative [I, P] of votes·log(1 − e^{−gap}) by the gap.
 
-        Of the inner outcomes only, like `votes` [I, P].
+        Of the `inner` outcomes only, like `votes` [I, P].
         """
-        rest = np.expm1(self._gaps(local)[self._inner()])
+        rest = np.expm1(self._gaps(local)[inner])
         return votes / rest, votes * (1 + rest) / rest**2
 
 
@@ -304,12 +315,14 @@ class Choice:
             bend[-1, 0] -= twist
         return Slopes(slope[0], slope[1:], bend[0, 0], bend[0, 1:], bend[1:, 1:])
 
-    def scores(self, d: FloatArray, local: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def scores(
+        self, d: FloatArray, local: FloatArray, outcomes: IndexArray = _ALL
+    ) -> tuple[FloatArray, FloatArray]:
         eta, by = self._weights(d, local), self._by(d, local)
         p = softmax(eta, axis=0)
-        pulls = np.stack(
-            [self._surprise(p, self._share(eta, outcome), outcome) for outcome in Outcome]
-        )
+        pulls = np.array(
+            [self._surprise(p, self._share(eta, outcome), outcome) for outcome in outcomes]
+        ).reshape(len(outcomes), *p.shape)
         slopes = np.einsum("zcp,kcp->kzp", by, pulls)
         return slopes[:, 0], slopes[:, 1:]
 

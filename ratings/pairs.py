@@ -12,11 +12,14 @@ import numpy.typing as npt
 from ratings.comparisons import MIRROR, BoolArray, FloatArray, IndexArray, Outcome, PairCounts
 from ratings.errors import BadParameter
 
-_WINNERS = {
-    Outcome.a_won: [Outcome.a_much_better, Outcome.a_better, Outcome.a_won],
-    Outcome.tied: [Outcome.tie, Outcome.tied],
-    Outcome.b_won: [Outcome.b_much_better, Outcome.b_better, Outcome.b_won],
-}
+_WINNERS = np.zeros((len(Outcome), len(Outcome)))
+"""[8, 8]: what an outcome says of the winner alone, as a sum over outcomes."""
+_WINNERS[Outcome.a_won, [Outcome.a_much_better, Outcome.a_better, Outcome.a_won]] = 1
+_WINNERS[Outcome.tied, [Outcome.tie, Outcome.tied]] = 1
+_WINNERS[Outcome.b_won, [Outcome.b_much_better, Outcome.b_better, Outcome.b_won]] = 1
+
+_POINTS = _WINNERS[Outcome.a_won] + _WINNERS[Outcome.tied] / 2
+"""[8]: what each outcome scores for `first`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,13 +59,8 @@ class Pairs:
 
     def winners(self) -> Pairs:
         """The same votes without their grades; for models that only look at who won."""
-        votes = np.zeros_like(self.votes)
-        squares = None if self.weighted is None else np.zeros_like(self.weighted)
-        for outcome, graded in _WINNERS.items():
-            votes[outcome] = self.votes[graded].sum(axis=0)
-            if squares is not None and self.weighted is not None:
-                squares[outcome] = self.weighted[graded].sum(axis=0)
-        return replace(self, votes=votes, weighted=squares)
+        squares = None if self.weighted is None else _WINNERS @ self.weighted
+        return replace(self, votes=_WINNERS @ self.votes, weighted=squares)
 
     def equal_votes(self) -> FloatArray:
         """The votes [8, P] of weight 1 that tell as much as the weighted ones (Kish 1965)."""
@@ -89,8 +87,8 @@ class Pairs:
     def had(self, outcomes: Sequence[Outcome]) -> BoolArray:
         """[M, M]: whether i had one of these outcomes against j, as side A would see it."""
         had = np.zeros((self.n_models, self.n_models), dtype=np.bool_)
-        own = list(outcomes)
-        as_first, as_second = self.votes[own].any(axis=0), self.votes[MIRROR[own]].any(axis=0)
+        own, some = list(outcomes), self.votes != 0
+        as_first, as_second = some[own].any(axis=0), some[MIRROR[own]].any(axis=0)
         had[self.first[as_first], self.second[as_first]] = True
         had[self.second[as_second], self.first[as_second]] = True
         return had
@@ -103,8 +101,7 @@ class Pairs:
 
     def points(self) -> tuple[FloatArray, FloatArray]:
         """What `first` and `second` scored in each row [P]: 1 for a win, ½ for a tie."""
-        won, tied, lost = (self.votes[graded].sum(axis=0) for graded in _WINNERS.values())
-        return won + tied / 2, lost + tied / 2
+        return _POINTS @ self.votes, _POINTS[MIRROR] @ self.votes
 
 
 def pairs_of(counts: PairCounts | Sequence[PairCounts], *, ordered: bool = False) -> Pairs:
@@ -156,4 +153,7 @@ def _at(planes: npt.NDArray[Any], cells: IndexArray) -> FloatArray:
 
 def summed(place: IndexArray, values: FloatArray, size: int) -> FloatArray:
     """Σ of `values` [P] by their place, [size]."""
+    if size == 1:
+        total: FloatArray = values.sum(keepdims=True)
+        return total
     return np.bincount(place, values, size).astype(np.float64, copy=False)

@@ -2,7 +2,8 @@
 """Our rating engine and its peers on the same synthetic votes, in one run on two cores.
 
 Every measurement has a process of its own: the engine is imported and given its favourite form of
-input, then its call is timed: the median of three warm calls, of one where a call takes long.
+input, then its call is timed: the best of five warm calls (what else the machine does only ever
+adds), of fewer where a call takes long.
 Ours runs with one BLAS thread, the peers as installed. An engine that is not installed is a row
 that says so.
 
@@ -24,7 +25,6 @@ import math
 import os
 import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -94,13 +94,13 @@ TASKS: list[tuple[str, str, int]] = [  # engine, task, most votes
 
 # --- the child: one measurement -----------------------------------------------------------------
 
-TIMED = 3
+TIMED = 5
 ENOUGH_S = 10.0
 SHORTEST_S = 0.1
 
 
 def seconds_of(call: Callable[[], Any], first: float) -> tuple[float, int]:
-    """Median time of up to three calls, short calls in loops, and how many were timed."""
+    """Best time of up to five calls, short calls in loops, and how many were timed."""
     loops = max(1, math.ceil(SHORTEST_S / max(first, 1e-6)))
     times: list[float] = []
     while len(times) < TIMED and sum(times) * loops < ENOUGH_S:
@@ -108,15 +108,22 @@ def seconds_of(call: Callable[[], Any], first: float) -> tuple[float, int]:
         for _ in range(loops):
             call()
         times.append((time.perf_counter() - started) / loops)
-    return statistics.median(times), len(times)
+    return min(times), len(times)
 
 
-def resident_mb() -> float | None:
-    """What this process holds now; Linux only."""
+def resident_mb(what: str = "VmRSS") -> float | None:
+    """What this process holds now, or held at most since `forget_peak` (VmHWM); Linux only."""
     with suppress(OSError):
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(what):
+                return int(line.split()[1]) * 1024 / 1e6
     return None
+
+
+def forget_peak() -> None:
+    """What it took to make the input is not the engine's."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_mb() -> float:
@@ -134,17 +141,19 @@ def measure(engine: str, task: str, folder: Path) -> dict[str, Any]:
     if not hasattr(module, task):
         return {"problem": f"{engine} has no {task}"}
     job = getattr(module, task)(Votes.load(folder))
+    forget_peak()
     before = resident_mb()
     started = time.perf_counter()
     result = job.call()
     first = time.perf_counter() - started
     seconds, timed = seconds_of(job.call, first) if job.warm_up else (first, 1)
+    most = resident_mb("VmHWM")
     found = {
         "seconds": seconds * job.times,
         "first_seconds": first * job.times,
         "timed_calls": timed,
         "peak_mb": peak_mb(),
-        "over_input_mb": None if before is None else peak_mb() - before,
+        "over_input_mb": None if before is None or most is None else most - before,
     }
     if job.theta is not None:
         theta = job.theta(result)
