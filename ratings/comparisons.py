@@ -6,7 +6,7 @@ step whose cost grows with the number of votes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -117,9 +117,7 @@ class PairCounts:
                 )
         flat = self.counts.reshape(-1)
         once = flat.dtype.type(1)  # np.add.at is slow with a number of another type
-        for start in range(0, len(a), _CHUNK):  # a chunk at a time stays in the cache
-            part = slice(start, start + _CHUNK)
-            cells = self._cells(a[part], b[part], result[part])
+        for part, cells in self._cells(a, b, result):
             np.add.at(flat, cells, once if weights is None else weights[part])
             if self._squares is not None:
                 squared = once if weights is None else weights[part] ** 2
@@ -135,7 +133,8 @@ class PairCounts:
         """
         if self.weighted:
             raise BadParameter("votes cannot be removed from counts with weights; count anew")
-        cells = self._cells(*self._checked(model_a, model_b, outcome))
+        a, b, result = self._checked(model_a, model_b, outcome)
+        cells = np.ravel_multi_index((result, a, b), self.counts.shape)
         flat = self.counts.reshape(-1)
         distinct, first, times = np.unique(cells, return_index=True, return_counts=True)
         missing = flat[distinct] < times
@@ -225,18 +224,34 @@ class PairCounts:
             (result, len(Outcome), "outcome"),
         ):
             _check_range(ids, limit, what)
-        if (same := a == b).any():
-            row = int(np.argmax(same))
-            raise BadComparisons(f"model {a[row]} is compared with itself", row=row)
+        for part in _chunks(len(a)):
+            if (same := a[part] == b[part]).any():
+                row = part.start + int(np.argmax(same))
+                raise BadComparisons(f"model {a[row]} is compared with itself", row=row)
         return a, b, result
 
-    def _cells(self, a: IdArray, b: IdArray, outcome: IdArray) -> IndexArray:
-        """The flat index of each vote's count."""
+    def _cells(
+        self, a: IdArray, b: IdArray, outcome: IdArray
+    ) -> Iterator[tuple[slice, IndexArray]]:
+        """The flat index of each vote's count, a chunk of votes at a time, in the same array."""
         small = np.min_scalar_type(-self.counts.size).type  # half the bytes, twice as fast
         m = small(self.n_models)
-        a, b, outcome = (ids.astype(small, copy=False) for ids in (a, b, outcome))
-        cells: IndexArray = ((outcome * m + a) * m + b).astype(np.intp)
-        return cells
+        narrow = np.empty(min(len(a), _CHUNK), dtype=small)
+        wide = np.empty(len(narrow), dtype=np.intp)
+        for part in _chunks(len(a)):
+            found = narrow[: len(a[part])]
+            np.multiply(outcome[part], m, out=found)
+            found += a[part]
+            found *= m
+            found += b[part]
+            cells = wide[: len(found)]
+            cells[:] = found
+            yield part, cells
+
+
+def _chunks(n: int) -> Iterator[slice]:
+    """Chunks of n votes that stay in the processor's cache."""
+    return (slice(start, start + _CHUNK) for start in range(0, n, _CHUNK))
 
 
 def count_names(
@@ -258,14 +273,13 @@ def count_names(
         )
     codes = {key: int(outcome) for key, outcome in (meaning or _BY_NAME).items()}
     ids, counts = _Numbers(), PairCounts(0)
-    for start in range(0, len(model_a), _CHUNK):  # a chunk at a time takes no memory
-        part = slice(start, start + _CHUNK)
+    for part in _chunks(len(model_a)):
         results = result[part] if meaning else [_name_of(value) for value in result[part]]
-        outcome = _coded(results, codes, "result {!r} is unknown", start)
-        a = _coded(model_a[part], ids, "model_a is {!r}, it must be a name", start)
-        b = _coded(model_b[part], ids, "model_b is {!r}, it must be a name", start)
+        outcome = _coded(results, codes, "result {!r} is unknown", part.start)
+        a = _coded(model_a[part], ids, "model_a is {!r}, it must be a name", part.start)
+        b = _coded(model_b[part], ids, "model_b is {!r}, it must be a name", part.start)
         if (same := a == b).any():
-            row = start + int(np.argmax(same))
+            row = part.start + int(np.argmax(same))
             raise BadComparisons(f"{model_a[row]!r} is compared with itself", row=row)
         if len(ids) > counts.n_models:
             counts = counts.resized(2 * len(ids))

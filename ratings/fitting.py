@@ -6,7 +6,8 @@ much being shown first helps) and the local parameters ν of each group of voter
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
@@ -21,6 +22,8 @@ TOLERANCE = 1e-9
 """A fit has converged when Newton's last step moved no parameter by more than this, in nats."""
 
 MAX_STEPS = 100
+
+_BLOCK = 2**13
 
 _FAR = 30.0
 """A side effect or a local parameter beyond this, in nats, is on its way to infinity: e^30 votes
@@ -187,8 +190,8 @@ class Problem:
         theta, beta, local = self.parts(point)
         if not self.likelihood.possible(local):
             return -np.inf
-        d = self.lead(theta, beta)
-        return float(self.likelihood.values(d, self.by_row(local), self.rows.votes).sum())
+        rows = self._in_blocks(self.lead(theta, beta), self.by_row(local))
+        return float(sum(self.likelihood.values(*block).sum() for block in rows))
 
     def slopes(self, point: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The gradient [Z] and the information [Z, Z]: minus the second derivative."""
@@ -201,7 +204,25 @@ class Problem:
 
     def _slopes_of_rows(self, point: FloatArray) -> Slopes:
         theta, beta, local = self.parts(point)
-        return self.likelihood.slopes(self.lead(theta, beta), self.by_row(local), self.rows.votes)
+        rows = self._in_blocks(self.lead(theta, beta), self.by_row(local))
+        blocks = [self.likelihood.slopes(*block) for block in rows]
+        if len(blocks) == 1:
+            return blocks[0]
+        return Slopes(
+            *(
+                np.concatenate([getattr(block, field.name) for block in blocks], axis=-1)
+                for field in fields(Slopes)
+            )
+        )
+
+    def _in_blocks(
+        self, lead: FloatArray, local: FloatArray
+    ) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+        """Rows in blocks whose intermediate arrays stay in the processor's cache."""
+        for start in range(0, max(len(lead), 1), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            own = local if local.shape[1] == 1 else local[:, part]
+            yield lead[part], own, self.rows.votes[:, part]
 
     def information(
         self, d_d: FloatArray, d_local: FloatArray, local_local: FloatArray

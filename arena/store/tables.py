@@ -56,6 +56,8 @@ roster_revisions = Table(
     Column("revision", Integer, primary_key=True),
     Column("at", Text, nullable=False),
     Column("entries", JSON, nullable=False),
+    # Of the file's models when it was read last: an operator's change holds until the file changes.
+    Column("file_digest", Text),
 )
 
 battles = Table(
@@ -78,6 +80,8 @@ battles = Table(
     Column("stop_requested", Boolean, nullable=False),
     Column("claimed_by", Text),
     Column("ended_at", Text),
+    Column("shared_at", Text),
+    Column("erased_at", Text),
     Index(None, "voter", "created_at"),
     # The few battles that runners look for among the many that are over.
     Index(
@@ -222,6 +226,8 @@ reports = Table(
     Column("voter", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("created_at", Text, nullable=False),
+    Column("side", Text),
+    Column("handled_at", Text),
 )
 
 imports = Table(
@@ -258,4 +264,49 @@ leases = Table(
     Column("holder", Text),
     Column("fence", BigInteger, nullable=False),
     Column("beat", BigInteger, nullable=False),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("digest", Text, primary_key=True),  # of the link's secret, which is not kept
+    Column("campaign", Text, ForeignKey("campaigns.id"), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text),
+    Column("revoked_at", Text),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("n", RowNumber, primary_key=True, autoincrement=True),
+    Column("at", Text, nullable=False),
+    Column("act", Text, nullable=False),
+    Column("target", Text),
+    Column("details", JSON, nullable=False),
+)
+
+# What each model did on a UTC day; `ttft` and `duration` are sums of seconds over the answers.
+usage = Table(
+    "usage",
+    metadata,
+    Column("day", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("answers", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("ttft", Float, nullable=False),
+    Column("duration", Float, nullable=False),
+)
+
+# The newest pair counts of a board, for its matrices; replaced in place.
+pair_tables = Table(
+    "pair_tables",
+    metadata,
+    Column("campaign", Text, ForeignKey("campaigns.id"), primary_key=True),
+    Column("category", Text, primary_key=True),
+    Column("log_position", BigInteger, nullable=False),
+    Column("published_at", Text, nullable=False),
+    Column("data", JSON, nullable=False),
 )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.conftest import missing
 from tests.services import ArenaProcess
+from tests.upstream import Stage
 
 
 @pytest.fixture(scope="session")
@@ -36,23 +39,68 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Browser, arena: ArenaProcess) -> Iterator[Page]:
-    """A new visitor's page; no message on its console, no request to another origin."""
-    context = browser.new_context(
-        base_url=arena.url, locale="en-GB", viewport={"width": 1280, "height": 860}
-    )
+ADMIN_TOKEN = "an operator's token for tests"  # noqa: S105
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    """Two models whose answers the test decides."""
+    with Stage().open() as stage:
+        yield stage
+
+
+@pytest.fixture(scope="session")
+def theatre(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArenaProcess]:
+    """`arena up --no-demo` with the models of the stage: quick, and every state can be had."""
+    data = tmp_path_factory.mktemp("theatre") / "data"
+    data.mkdir()
+    (data / "arena.toml").write_text(stage.roster(), encoding="utf-8")
+    environ = {"ARENA_ADMIN_TOKEN": ADMIN_TOKEN}
+    with ArenaProcess(data, "up", "--no-demo", environ=environ) as arena:
+        arena.wait_ready()
+        yield arena
+
+
+@contextmanager
+def visitor(
+    browser: Browser, url: str, *, allow: Sequence[str] = (), **options: Any
+) -> Iterator[Page]:
+    """A new visitor's page: nothing on its console, no request to another origin.
+
+    `allow` are beginnings of console messages that the test causes itself.
+    """
+    options = {"locale": "en-GB", "viewport": {"width": 1280, "height": 860}, **options}
+    context = browser.new_context(base_url=url, **options)
     page = context.new_page()
     complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    def complain(text: str) -> None:
+        if not text.startswith(tuple(allow)):
+            complaints.append(text)
+
+    page.on("console", lambda message: complain(message.text))
+    page.on("pageerror", lambda error: complain(str(error)))
     page.on(
         "request",
         lambda request: (
-            request.url.startswith((arena.url, "data:"))
+            request.url.startswith((url, "data:", "blob:"))
             or complaints.append(f"request to {request.url}")
         ),
     )
     yield page
     context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def page(browser: Browser, arena: ArenaProcess) -> Iterator[Page]:
+    """A new visitor of the arena with the demo models."""
+    with visitor(browser, arena.url) as page:
+        yield page
+
+
+@pytest.fixture
+def seat(browser: Browser, theatre: ArenaProcess) -> Iterator[Page]:
+    """A new visitor of the arena with the models of the stage."""
+    with visitor(browser, theatre.url) as page:
+        yield page
