@@ -397,7 +397,7 @@ def board(campaign: str, category: str, method: str) -> None:
     """The current board in the terminal."""
     with _opened(_settings()) as store:
         found = Campaigns(store.campaigns).get(campaign)
-        published = Boards(store.snapshots, store.roster).get(found, category, method)
+        published = Boards(store).get(found, category, method)
     click.echo(board_text.to_table(published.document), nl=False)
 
 
@@ -413,6 +413,10 @@ def pin_method(name: str, campaign: str, variant: str | None, reason: str) -> No
     """
     from arena import leaderboard  # noqa: PLC0415  it loads numpy and scipy
 
+    if name == "auto" and variant is not None:
+        raise click.BadParameter(
+            "the votes choose it with the method auto.", param_hint="--variant"
+        )
     pinned = None if name == "auto" else leaderboard.Method(name, variant)
     with _opened(_settings()) as store:
         found = Campaigns(store.campaigns).get(campaign)

@@ -92,12 +92,22 @@ class Method:
             raise InvalidField(
                 f"The anchor's rating must be a number up to {_FARTHEST_ANCHOR:,}.", field="anchor"
             )
+        if self.name == "elo":
+            self._refuse_what_elo_lacks()
         resampled = self.interval == "bootstrap"
         if resampled and (self.clustered or self.weights):
             raise InvalidField(
                 "The bootstrap knows neither voters nor weights; use interval=sandwich.",
                 field="interval",
             )
+
+    def _refuse_what_elo_lacks(self) -> None:
+        plain = {"interval": "sandwich", "clustered": False, "weights": None, "ranks": "pairwise"}
+        for field, value in plain.items():
+            if getattr(self, field) != value:
+                raise InvalidField(
+                    "The method 'elo' has no intervals, ranges of ranks or weights.", field=field
+                )
 
     def config(self) -> dict[str, Any]:
         """Everything that a board depends on besides the votes."""
@@ -407,6 +417,10 @@ def _intervals(votes: _Votes, method: Method, fitted: Fit) -> Intervals:
     ballots = replace(
         grouped or votes.ballots(), weight=None if method.weights is None else votes.weight()
     )
+    if len(ballots.voter) and ballots.voter.max() < 0:
+        raise InvalidField(
+            "No vote says who cast it, so intervals cannot go by voter.", field="clustered"
+        )
     try:
         return sandwich(fitted, LEVEL, ballots)
     except BadParameter as error:
@@ -524,11 +538,11 @@ def board_json(board: Board, *, file: str, category: str = OVERALL) -> dict[str,
             rows=[row.to_json() for row in board.rows],
             fit=board.fit,
             evidence=board.evidence,
+            converged=board.converged,
+            components=board.components,
         ),
         "category": None if category == OVERALL else category,
         "file": file,
-        "converged": board.converged,
-        "components": board.components,
     }
 
 
@@ -560,8 +574,12 @@ def rate_file(
         choice = supported(tally)
         method = Method(choice.method, choice.variant, **options)
         evidence = choice.to_json()
-    keys = [key for key in tally.categories() if by is None or key != OVERALL] or [OVERALL]
-    return {key: compute(tally, method, category=key, evidence=evidence) for key in keys}
+    keys = [key for key in tally.categories() if by is None or key != OVERALL]
+    if not keys and tally.votes():
+        raise InvalidField(f"No vote has a {by}, so there is nothing to part them by.", field="by")
+    return {
+        key: compute(tally, method, category=key, evidence=evidence) for key in keys or [OVERALL]
+    }
 
 
 def read_tally(path: Path, by: str | None, progress: Progress | None) -> Tally:

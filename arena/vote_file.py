@@ -207,7 +207,8 @@ class _Known(dict[Any, Any]):
 
     def __init__(self, field: _Field, file: str, sources: Sequence[str]) -> None:
         self.sources = sources
-        self.has_numbers = False
+        self._has_numbers = False
+        self._types: list[set[type]] = [set() for _ in sources]
         self._field = field
         self._file = file
 
@@ -219,9 +220,11 @@ class _Known(dict[Any, Any]):
         columns = [batch.columns[source] for source in self.sources]
         keys = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
         values = list(map(self.__getitem__, keys))
-        # 1, 1.0 and true are one key, but not equally good
-        if self.has_numbers and any(len({*map(type, cells)} - {NoneType}) > 1 for cells in columns):
-            raise TypeError
+        if self._has_numbers:  # 1, 1.0 and true are one key, but not equally good
+            for types, cells in zip(self._types, columns, strict=True):
+                types.update(map(type, cells))
+                if len(types - {NoneType}) > 1:
+                    raise TypeError
         return values
 
     def __missing__(self, key: Any) -> Any:
@@ -229,7 +232,7 @@ class _Known(dict[Any, Any]):
         value = self._field.check(_Row(self._file, 0, dict(zip(self.sources, cells, strict=True))))
         if all(len(cell) <= MAX_QUESTION for cell in cells if isinstance(cell, str)):
             self._remember(key, value)
-            self.has_numbers |= any(isinstance(cell, int | float) for cell in cells)
+            self._has_numbers |= any(isinstance(cell, int | float) for cell in cells)
         return value
 
     def _remember(self, key: Any, value: Any) -> None:
@@ -521,7 +524,9 @@ _FIELDS = {
     "comment": _text("comment"),
     "conversation_a": _conversation("conversation_a"),
     "conversation_b": _conversation("conversation_b"),
-    "excluded_reason": _text("excluded_reason"),
+    "excluded_reason": _Field(
+        lambda row: row.text("excluded_reason") or None, ("excluded_reason",)
+    ),
 }
 """In the order in which they are checked."""
 

@@ -238,7 +238,9 @@ def test_options_that_do_not_go_together_are_one_line(data: Path) -> None:
     (data / "v.csv").write_text(VOTES)
     refused(run("rate", "v.csv", "--method", "bt", "--variant", "pooled"), "no variants")
     refused(run("rate", "v.csv", "--interval", "bootstrap", "--clustered"), "neither voters")
-    refused(run("rate", "v.csv", "--clustered"), "too few")
+    refused(run("rate", "v.csv", "--clustered"), "says who cast it")
+    refused(run("rate", "v.csv", "--by", "language"), "No vote has a language")
+    refused(run("rate", "v.csv", "--method", "elo", "--ranks", "simultaneous"), "no intervals")
     refused(run("rate", "v.csv", "--weights", "inverse_propensity"), "no propensity")
 
 
@@ -303,6 +305,7 @@ def test_a_method_is_pinned_by_a_record(living: World, data: Path) -> None:
     refused(run("method", "magic", "--reason", "x"), "magic")
     refused(run("method", "bt", "--variant", "pooled", "--reason", "x"), "no variants")
     refused(run("method", "bt", "--campaign", "nope", "--reason", "x"), "nope")
+    refused(run("method", "auto", "--variant", "pooled", "--reason", "x"), "--variant")
 
 
 @pytest.mark.parametrize("anchor", ["nobody=1000", "=1000", "x=nan", "x=inf"])

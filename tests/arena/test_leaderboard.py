@@ -186,6 +186,10 @@ def test_an_anchor_that_cannot_hold_is_refused(anchor):
         ({"weights": "magic"}, "weights", "'magic' is unknown"),
         ({"ranks": "magic"}, "ranks", "'magic' is unknown"),
         ({"interval": "bootstrap", "clustered": True}, "interval", "neither voters nor weights"),
+        ({"name": "elo", "interval": "bootstrap"}, "interval", "'elo' has no intervals"),
+        ({"name": "elo", "clustered": True}, "clustered", "'elo' has no intervals"),
+        ({"name": "elo", "weights": "inverse_propensity"}, "weights", "'elo' has no intervals"),
+        ({"name": "elo", "ranks": "simultaneous"}, "ranks", "'elo' has no intervals"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(options, field, words, tmp_path):
@@ -298,6 +302,12 @@ def test_clustered_intervals_are_wider_where_voters_repeat_themselves():
     for row, wide in zip(plain.rows, clustered.rows, strict=True):
         assert wide.rating == row.rating
         assert wide.rating_upper - wide.rating > 1.5 * (row.rating_upper - row.rating)
+
+
+def test_votes_without_voters_cannot_be_clustered_by_them():
+    with pytest.raises(InvalidField, match="No vote says who cast it") as caught:
+        compute(tally_of(graded_votes(50)), Method(clustered=True))
+    assert caught.value.field == "clustered"
 
 
 def test_too_few_voters_make_no_clustered_interval():
@@ -464,8 +474,12 @@ def test_a_category_that_is_called_like_the_whole_is_not_the_whole(tmp_path):
     }
 
 
-def test_a_file_without_categories_has_one_board():
-    assert list(rate_file(CROWD_VOTES, "bt", by="language")) == [OVERALL]
+def test_votes_without_categories_cannot_be_parted_by_them(tmp_path):
+    with pytest.raises(InvalidField, match="No vote has a language") as caught:
+        rate_file(CROWD_VOTES, "bt", by="language")
+    assert caught.value.field == "by"
+    (tmp_path / "none.csv").write_text("model_a,model_b,winner\n")
+    assert list(rate_file(tmp_path / "none.csv", "bt", by="language")) == [OVERALL]
 
 
 # --- showing --------------------------------------------------------------------------------

@@ -131,6 +131,20 @@ def test_equal_cells_of_different_types_are_not_taken_for_each_other(tmp_path, v
     assert (said == [1, 1]) == (True not in [v for v in values if type(v) is bool])
 
 
+def test_a_type_that_changes_in_a_later_batch_is_checked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("arena.columns._FEW_ROWS", 4)
+    values = [1] * 4 + [True] * 4
+    path = write(tmp_path / "votes.jsonl", [{**GOOD, "grade": value} for value in values])
+    with pytest.raises(BadFile, match="row 5, field 'grade': True is not one of"):
+        list(read_ballots(path))
+
+
+def test_an_empty_reason_excludes_nothing(tmp_path):
+    path = write(tmp_path / "votes.jsonl", [{**GOOD, "excluded_reason": ""}])
+    assert sum(map(len, read_ballots(path))) == 1
+    assert [vote.excluded_reason for vote in read_votes(path)] == [None]
+
+
 def test_objects_as_category_tags_are_no_categories(tmp_path):
     rows = [{**GOOD, "category_tag": {"math": True}}, {**GOOD, "category_tag": "coding"}]
     (ballots,) = read_ballots(write(tmp_path / "v.jsonl", rows), columns=("category_tag",))
