@@ -9,7 +9,6 @@ one-sided result.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -37,6 +36,8 @@ _FEW = 25
 _FARTHEST = 1e6
 _ROUNDING = 1e-9
 _CHORDS = 12
+_THREADS = 2
+"""numpy lets go of the interpreter's lock often enough for two, not for more."""
 _CHORD_TOLERANCE = 0.1
 """In standard errors, of the last step, which leaves about a fiftieth of itself."""
 
@@ -327,7 +328,7 @@ def _resampled(fitted: Fit, rng: np.random.Generator, rounds: int) -> npt.NDArra
         found = None if fitted.factor is None else _chord(again, point, fitted.factor, usual)
         return _refitted(fitted, again.rows) if found is None else found
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy lets go of the interpreter's lock
+    with ThreadPoolExecutor(_THREADS) as pool:
         samples = np.stack(list(pool.map(resample, rng.spawn(rounds))))
     _centre(samples[:, : len(fitted.theta)], fitted)
     return samples
