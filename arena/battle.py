@@ -141,7 +141,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Battle:
-    """One prompt (or conversation) answered by two models, one vote at most."""
+    """One prompt (or conversation) answered by two models, one vote at most.
+
+    Of an erased battle the prompts and answers are empty. A shared one may be read by anybody.
+    """
 
     id: str
     campaign: str
@@ -158,6 +161,8 @@ class Battle:
     category_tag: str | None = None
     redrawn_from: str | None = None
     stop_requested: bool = False
+    shared_at: str | None = None
+    erased_at: str | None = None
 
     def model(self, side: Side) -> str:
         return self.model_a if side == "a" else self.model_b

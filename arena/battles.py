@@ -1,4 +1,4 @@
-"""The voter's use-cases: start, follow up, vote, skip, stop, report.
+"""The voter's use-cases: start, follow up, vote, skip, stop, report, share.
 
 Every one of them belongs to the voter who started the battle; to anybody else it does not exist.
 """
@@ -28,14 +28,15 @@ from arena.battle import (
     Turn,
     TurnState,
 )
-from arena.campaigns import Campaigns
-from arena.clock import now
+from arena.campaigns import STRANGER, Campaigns, Reader
+from arena.clock import now, today
 from arena.errors import (
     AlreadyVoted,
     BattleSkipped,
     BattleVoid,
     CampaignClosed,
     Conflict,
+    Erased,
     InvalidField,
     NotFound,
     TooEarly,
@@ -109,44 +110,71 @@ class Battles:
     # --- reading ----------------------------------------------------------------------------
 
     def get(self, voter: str, battle_id: str) -> Battle:
-        """The voter's own battle; raises `NotFound` when it is unknown or somebody else's."""
-        battle = self._store.battles.get(battle_id)
-        if battle is None or battle.voter != voter:
-            raise NotFound(_NOT_YOURS)
-        return battle
+        """The voter's own battle.
+
+        Raises `NotFound` when it is unknown or somebody else's, `Erased` when its text is gone.
+        """
+        return _own(self._store.battles.get(battle_id), voter)
 
     def view(self, voter: str, battle_id: str) -> dict[str, Any]:
-        """The blind projection; after the vote, what it revealed too."""
-        found = self._store.battles.whole(battle_id)
-        if found is None or found[0].voter != voter:
-            raise NotFound(_NOT_YOURS)
-        battle, turns = found
+        """The blind projection; after the vote, what it revealed too. Raises as `get` does."""
+        battle, turns = self._store.battles.whole(battle_id) or (None, [])
+        battle = _own(battle, voter)
         seen = BlindBattle.of(battle, turns).to_json()
         if battle.state is BattleState.voted:
             vote = self._store.votes.vote_of(battle_id)
             if vote is not None:
-                seen |= self._reveal(vote).to_json()
+                shared = {"shared": battle.shared_at is not None}
+                seen |= self._reveal(vote).to_json() | shared
         return seen
+
+    def shared(
+        self, voter: str, battle_id: str, reader: Reader = STRANGER
+    ) -> dict[str, Any] | None:
+        """A battle that another voter shares: everything but its receipt and events.
+
+        None for any other battle, the voter's own included.
+        """
+        battle, turns = self._store.battles.whole(battle_id) or (None, [])
+        if battle is None or battle.shared_at is None or battle.voter == voter:
+            return None
+        vote = self._store.votes.vote_of(battle_id)
+        visible = {campaign.id for campaign in self._campaigns.visible(reader)}
+        if vote is None or battle.campaign not in visible:
+            return None
+        seen = BlindBattle.of(battle, turns).to_json() | self._reveal(vote).to_json()
+        return {name: seen[name] for name in seen if name not in ("events", "receipt")}
 
     # --- starting ---------------------------------------------------------------------------
 
     def start(
-        self, voter: str, prompt: str, campaign_id: str | None = None, redraw_of: str | None = None
+        self,
+        voter: str,
+        prompt: str,
+        campaign_id: str | None = None,
+        redraw_of: str | None = None,
+        *,
+        reader: Reader = STRANGER,
     ) -> Battle:
         """Draw a pair, commit it, wake a runner.
 
-        `redraw_of` names the voter's void battle whose prompt is tried again.
-        Raises `InvalidField`, `NotFound`, `CampaignClosed`, `NoModels`, `TooMany`, `Unavailable`.
+        `redraw_of` names the voter's void battle whose prompt is tried again; `reader` says which
+        private campaigns the voter may play in. Raises `InvalidField`, `NotFound`,
+        `InvitationNeeded`, `CampaignClosed`, `NoModels`, `TooMany`, `Unavailable`.
         """
         prompt = check_text(prompt, "prompt", self._limits.prompt_chars)
-        campaign = self._campaigns.get(campaign_id)
+        campaign = self._campaigns.get(campaign_id, reader)
         if campaign.state != "open":
             raise CampaignClosed(f"The campaign '{campaign.id}' takes no new battles.")
         if redraw_of is not None and self.get(voter, redraw_of).state is not BattleState.void:
             raise InvalidField("Only a void battle can be drawn again.", field="redraw_of")
         self._refuse_too_many(voter)
         revision = self._store.roster.current()
-        pair = roster.draw(roster.active(revision, campaign.id), self._rng)
+        models = roster.active(revision, campaign.id)
+        if roster.has_budgets(revision):
+            spent = roster.spent(revision, self._store.usage.of_day(today()))
+            models = roster.within_budget(models, spent)
+        pair = roster.draw(models, self._rng)
         described = categories.describe([prompt])
         battle = Battle(
             id=secrets.token_urlsafe(16),
@@ -270,10 +298,32 @@ class Battles:
         if not self._store.battles.request_stop(battle.id):
             _require(self.get(voter, battle_id), BattleState.ready)
 
-    def report(self, voter: str, battle_id: str, reason: str | None) -> None:
-        """Tell the operator about an answer; changes nothing else."""
+    def report(
+        self, voter: str, battle_id: str, reason: str | None, side: Side | None = None
+    ) -> None:
+        """Tell the operator about an answer, or about both; changes nothing else.
+
+        A later report about the same side replaces it.
+        """
         text = "" if reason is None else check_text(reason, "reason", MAX_COMMENT_CHARS)
-        self._store.battles.report(self.get(voter, battle_id).id, voter, text)
+        self._store.battles.report(self.get(voter, battle_id).id, voter, text, side)
+
+    def share(self, voter: str, battle_id: str) -> None:
+        """Let anybody read the voter's battle. Repeating it changes nothing.
+
+        Raises `NotFound`, `Erased`, and `Conflict` before its vote or in a private campaign.
+        """
+        battle = self.get(voter, battle_id)
+        campaign = self._store.campaigns.get(battle.campaign)
+        if campaign is None or not campaign.public:
+            raise Conflict("A battle of a private campaign cannot be shared.")
+        if not self._store.battles.share(battle.id):
+            self.get(voter, battle_id)
+            raise Conflict("Only a battle with its vote can be shared.")
+
+    def unshare(self, voter: str, battle_id: str) -> None:
+        """Let nobody else read it any more. Repeating it changes nothing."""
+        self._store.battles.unshare(self.get(voter, battle_id).id)
 
     def _reveal(self, vote: StoredVote) -> Reveal:
         record = vote.record
@@ -303,6 +353,14 @@ _REFUSALS: dict[BattleState, tuple[type[Conflict], str]] = {
         "This battle is void, so it takes no vote.",
     ),
 }
+
+
+def _own(battle: Battle | None, voter: str) -> Battle:
+    if battle is None or battle.voter != voter:
+        raise NotFound(_NOT_YOURS)
+    if battle.erased_at is not None:
+        raise Erased("The text of this battle has been erased for good.")
+    return battle
 
 
 def _require(battle: Battle, state: BattleState) -> None:

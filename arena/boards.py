@@ -7,40 +7,82 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from arena import roster
+from arena import categories, roster
 from arena.clock import rfc3339
 from arena.errors import InvalidField, NotFound
-from arena.interfaces import Campaign, ModelEntry, Published, RosterStore, Snapshot, SnapshotStore
+from arena.interfaces import Campaign, ModelEntry, Published, Snapshot, Store
 
 OVERALL = "overall"
 VARIANTS = ("pooled", "by_voter_habit", "stereotype")
 METHODS = ("auto", "graded", "bt", "davidson", "rao-kupper", "elo")
+
 _FRESH_SECONDS = 0.25
+_OFFER_SECONDS = 1.0
+_VOID_RATES_SECONDS = 30.0  # they are counted over all battles
+_T = TypeVar("_T")
+
+
+class Recent(Generic[_T]):
+    """What `read` found by some key, at most `seconds` old.
+
+    When it has grown too old one caller reads it anew; the others have the old one meanwhile.
+    """
+
+    def __init__(self, seconds: float, read: Callable[..., _T]) -> None:
+        self._seconds = seconds
+        self._read = read
+        self._lock = threading.Lock()
+        self._found: dict[tuple[Any, ...], tuple[float, _T]] = {}
+
+    def get(self, *key: Any) -> _T:
+        """What `read(*key)` found; whatever it raises rises and is not remembered."""
+        at = time.monotonic()
+        with self._lock:
+            found = self._found.get(key)
+            if found is not None:
+                if at < found[0]:
+                    return found[1]
+                self._found[key] = (at + self._seconds, found[1])
+        try:
+            fresh = self._read(*key)
+        except Exception:
+            with self._lock:
+                self._found.pop(key, None)
+            raise
+        with self._lock:
+            self._found[key] = (at + self._seconds, fresh)
+        return fresh
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedBoard:
-    """A board as JSON bytes with its strong validator, and as the object behind them."""
+    """A board as JSON bytes with its strong validator, and as the object behind them.
 
-    document: dict[str, Any]
-    body: bytes
+    Two are equal when their validators are, so that what is made of one can be remembered.
+    """
+
+    document: dict[str, Any] = field(compare=False)
+    body: bytes = field(compare=False)
     etag: str
 
 
 class Boards:
-    """Reads the newest snapshots. Each answer is at most a quarter of a second old."""
+    """Reads the newest snapshots. A board is at most a quarter of a second old."""
 
-    def __init__(self, snapshots: SnapshotStore, roster_store: RosterStore) -> None:
-        self._snapshots = snapshots
-        self._roster = roster_store
-        self._lock = threading.Lock()
-        self._cache: dict[tuple[str, str, str], tuple[float, PublishedBoard]] = {}
+    def __init__(self, store: Store) -> None:
+        self._snapshots = store.snapshots
+        self._roster = store.roster
+        self._campaigns = store.campaigns
+        self._boards = Recent(_FRESH_SECONDS, self._read)
+        self._offers = Recent(_OFFER_SECONDS, self._offer)
+        self._public = Recent(_OFFER_SECONDS, self._is_public)
+        self._void_rates = Recent(_VOID_RATES_SECONDS, store.battles.void_rates)
 
     def get(
         self, campaign: Campaign, category: str = OVERALL, method: str = "auto"
@@ -48,15 +90,23 @@ class Boards:
         """The newest board. Raises `NotFound` or `InvalidField` when there is none such."""
         if method not in METHODS:
             raise InvalidField(f"'method' must be one of {', '.join(METHODS)}.", field="method")
-        key = (campaign.id, category, method)
-        with self._lock:
-            cached = self._cache.get(key)
-        if cached is not None and time.monotonic() - cached[0] < _FRESH_SECONDS:
-            return cached[1]
-        board = self._read(campaign, category, method)
-        with self._lock:
-            self._cache[key] = (time.monotonic(), board)
-        return board
+        return self._boards.get(campaign, category, method)
+
+    def offered(self, *campaigns: Campaign) -> dict[str, dict[str, list[str]]]:
+        """The boards of campaigns: by category in the order of menus, their methods."""
+        return self._offers.get(*(campaign.id for campaign in campaigns))
+
+    def _offer(self, *campaigns: str) -> dict[str, dict[str, list[str]]]:
+        found = self._snapshots.offered(campaigns)
+        return {campaign: _in_order(boards) for campaign, boards in found.items()}
+
+    def is_public(self, campaign_id: str) -> bool:
+        """Whether anybody may see the campaign's boards (as of a second ago)."""
+        return self._public.get(campaign_id)
+
+    def _is_public(self, campaign_id: str) -> bool:
+        campaign = self._campaigns.get(campaign_id)
+        return campaign is not None and campaign.public
 
     def _read(self, campaign: Campaign, category: str, method: str) -> PublishedBoard:
         snapshot = self._snapshots.latest(
@@ -70,9 +120,15 @@ class Boards:
         history = self._roster.history()
         is_open = history and campaign.state == "open"
         candidates = roster.active(history[-1], campaign.id) if is_open else []
-        document = board_document(snapshot, roster.known(history), candidates)
+        void_rates = self._void_rates.get().get(campaign.id, {})
+        document = board_document(snapshot, roster.known(history), candidates, void_rates)
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
         return PublishedBoard(document, body, hashlib.sha256(body).hexdigest()[:32])
+
+
+def _in_order(boards: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    keys = [OVERALL, *categories.in_order(boards.keys() & categories.TITLES.keys())]
+    return {key: boards[key] for key in keys if key in boards}
 
 
 UNRATED: dict[str, Any] = {
@@ -87,9 +143,12 @@ UNRATED: dict[str, Any] = {
 
 
 def board_document(
-    snapshot: Snapshot, models: Mapping[str, ModelEntry], candidates: Sequence[str]
+    snapshot: Snapshot,
+    models: Mapping[str, ModelEntry],
+    candidates: Sequence[str],
+    void_rates: Mapping[str, float],
 ) -> dict[str, Any]:
-    """The snapshot, how its models are called, and the `candidates` nobody has judged yet."""
+    """The snapshot, what is known of its models, and the `candidates` nobody has judged yet."""
     rated = {row["model"] for row in snapshot.rows}
     unrated = [{"model": model, **UNRATED} for model in candidates if model not in rated]
     return document(
@@ -98,9 +157,13 @@ def board_document(
         config_hash=snapshot.config_hash,
         rows=[*snapshot.rows, *unrated],
         models=models,
+        void_rates=void_rates,
         published=snapshot,
-        **{name: snapshot.details.get(name) for name in ("fit", "evidence")},
+        **{name: snapshot.details.get(name) for name in _DETAILS},
     )
+
+
+_DETAILS = ("fit", "evidence", "converged", "components")
 
 
 def document(
@@ -110,13 +173,17 @@ def document(
     config_hash: str,
     rows: Sequence[dict[str, Any]],
     models: Mapping[str, ModelEntry] = MappingProxyType({}),
+    void_rates: Mapping[str, float] = MappingProxyType({}),
     published: Snapshot | None = None,
     fit: dict[str, Any] | None = None,
     evidence: dict[str, Any] | None = None,
+    converged: bool | None = None,
+    components: int | None = None,
 ) -> dict[str, Any]:
     """The object of `GET /api/board`; the facts of its publication are null where it had none.
 
-    `fit` tells how well the model fits the votes, `evidence` why this method was chosen.
+    `fit` tells how well the model fits the votes, `evidence` why this method was chosen. What the
+    roster and the battles say of the models is of now, and no part of the snapshot.
     """
     return {
         "log_position": published and published.log_position,
@@ -129,7 +196,12 @@ def document(
         "voters": published and published.voters,
         "fit": fit,
         "evidence": evidence,
-        "rows": [{**row, **_about(row["model"], models)} for row in rows],
+        "converged": converged,
+        "components": components,
+        "rows": [
+            {**row, **_about(row["model"], models), "void_rate": void_rates.get(row["model"])}
+            for row in rows
+        ],
     }
 
 

@@ -16,24 +16,23 @@ from typing import IO, Any
 
 import click
 
-from arena import __version__, board_svg, board_text, log, logs, roster, supervisor
+from arena import __version__, board_svg, board_text, endpoints, log, logs, roster, supervisor
 from arena.boards import METHODS, OVERALL, VARIANTS, Boards
-from arena.campaigns import DEFAULT, Campaigns
+from arena.campaigns import DEFAULT, OPERATOR, Campaigns
+from arena.checkup import Checkup
 from arena.clock import now
 from arena.demo import seed
 from arena.demo.roster import demo_entries, demo_processes
 from arena.embedded import redis_command, redis_url
-from arena.endpoints import build
 from arena.errors import (
     ArenaError,
     BadFile,
     BadSetting,
     Conflict,
-    EndpointError,
     InvalidField,
     Unavailable,
 )
-from arena.interfaces import Campaign, Deadlines, Finished, Message, ModelEntry
+from arena.interfaces import Campaign, ModelEntry
 from arena.live import RedisLive
 from arena.settings import Settings
 from arena.store import SqlStore, open_store
@@ -149,7 +148,7 @@ def _children(settings: Settings, *, demo: bool) -> list[supervisor.Child]:
     python = [sys.executable, "-m"]
     children = [] if server is None else [supervisor.redis_child(server)]
     if demo:
-        folder = _demo_folder(settings)
+        folder = endpoints.demo_folder(settings)
         folder.mkdir(parents=True, exist_ok=True)
         children += [
             supervisor.Child(name, [sys.executable, *argv, str(folder)], env, essential=False)
@@ -161,10 +160,6 @@ def _children(settings: Settings, *, demo: bool) -> list[supervisor.Child]:
         supervisor.Child("runner", [*python, "arena.cli", "runner"], env),
         supervisor.web_child(settings, env),
     ]
-
-
-def _demo_folder(settings: Settings) -> Path:
-    return settings.data / "demo"
 
 
 def _prepare(settings: Settings, demo: list[ModelEntry] | None = None) -> None:
@@ -215,8 +210,8 @@ def runner() -> None:
         Runner(
             store,
             live,
-            lambda entry: build(entry, demo_folder=_demo_folder(settings)),
-            deadlines=_deadlines(settings),
+            endpoints.factory(settings),
+            deadlines=endpoints.deadlines(settings),
             tick=settings.tick_ms / 1000,
             capacity=settings.runner_capacity,
             poll=settings.poll_seconds,
@@ -234,9 +229,13 @@ def worker() -> None:
     logs.configure(settings.log_level)
     with _opened(settings) as store:
         live = RedisLive(redis_url(settings), ttl=settings.live_ttl_seconds)
-        Worker(store, live, poll=settings.poll_seconds, lease_seconds=settings.lease_seconds).run(
-            _stop_on_signal()
-        )
+        Worker(
+            store,
+            live,
+            poll=settings.poll_seconds,
+            lease_seconds=settings.lease_seconds,
+            retention_days=settings.retention_days,
+        ).run(_stop_on_signal())
         live.close()
 
 
@@ -245,16 +244,6 @@ def _stop_on_signal() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
-
-
-def _deadlines(settings: Settings) -> Deadlines:
-    return Deadlines(
-        connect=settings.connect_seconds,
-        first_byte=settings.first_byte_seconds,
-        stall=settings.stall_seconds,
-        total=settings.total_seconds,
-        max_chars=settings.max_answer_chars,
-    )
 
 
 # --- models and database ------------------------------------------------------------------------
@@ -273,20 +262,15 @@ def check_models() -> None:
         entries = roster.merged(store.roster.current(), settings.config)
     if not entries:
         raise BadFile("no model is configured; add [[models]]", file=str(settings.config))
+    checkup = Checkup(endpoints.factory(settings), endpoints.deadlines(settings))
     width = max(len(entry.id) for entry in entries)
     failed = False
     for entry in entries:
         click.echo(f"{entry.id:<{width}}  ", nl=False)
-        try:
-            endpoint = build(entry, demo_folder=_demo_folder(settings))
-            stream = endpoint.ask([Message("user", "Say hello.")], _deadlines(settings))
-            pieces = list(stream)
-        except EndpointError as error:
-            failed = True
-            click.echo(f"FAILED  {type(error).__name__}: {error}")
-        else:
-            text = "".join(piece for piece in pieces if not isinstance(piece, Finished))
-            click.echo(f"ok      {text.strip()[:60]!r}")
+        checked = checkup.ask(entry)
+        failed = failed or checked.error is not None
+        said = f"FAILED  {checked.error}" if checked.error else f"ok      {checked.text[:60]!r}"
+        click.echo(said)
     if failed:
         raise SystemExit(1)
 
@@ -396,7 +380,7 @@ def _picture_of(plot: Path, category: str | None, place: int) -> Path:
 def board(campaign: str, category: str, method: str) -> None:
     """The current board in the terminal."""
     with _opened(_settings()) as store:
-        found = Campaigns(store.campaigns).get(campaign)
+        found = Campaigns(store.campaigns).get(campaign, OPERATOR)
         published = Boards(store).get(found, category, method)
     click.echo(board_text.to_table(published.document), nl=False)
 
@@ -419,7 +403,7 @@ def pin_method(name: str, campaign: str, variant: str | None, reason: str) -> No
         )
     pinned = None if name == "auto" else leaderboard.Method(name, variant)
     with _opened(_settings()) as store:
-        found = Campaigns(store.campaigns).get(campaign)
+        found = Campaigns(store.campaigns).get(campaign, OPERATOR)
         record = leaderboard.method_record(found.id, reason, pinned)
         store.votes.append([(record, None)])
     click.echo(f"The log has it: '{found.id}' is rated by '{name}'. The worker follows.")
@@ -462,7 +446,7 @@ def export_log(file: Path, campaign: str | None, outcomes: str) -> None:
     form = _format_of(file)
     with _opened(_settings()) as store:
         campaigns = Campaigns(store.campaigns)
-        chosen = campaigns.public() if campaign is None else [campaigns.get(campaign)]
+        chosen = campaigns.public() if campaign is None else [campaigns.get(campaign, OPERATOR)]
         position = store.votes.position()
         rows = log.rows(store.votes, chosen, until=position, outcomes=outcomes == "all")
         with _progress(position, "exporting") as progress:

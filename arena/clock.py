@@ -10,6 +10,11 @@ def now() -> str:
     return rfc3339(datetime.now(UTC))
 
 
+def today() -> str:
+    """The UTC day now, as times of the contract begin."""
+    return now()[:10]
+
+
 def rfc3339(moment: datetime) -> str:
     """An aware time as RFC 3339 UTC with milliseconds and `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

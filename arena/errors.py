@@ -4,6 +4,7 @@ ArenaError                      what, where, what to do; `retryable`: whether tr
 ├── RequestError                an HTTP request is refused; carries status and a stable problem type
 │   ├── MalformedRequest 400    body or header cannot be read
 │   ├── CrossOrigin      403    a browser page of another origin tried to change something
+│   ├── InvitationNeeded 403    only guests may see this, or the invitation no longer holds
 │   ├── Unauthorized     401    the operator's token is missing or wrong
 │   ├── NotFound         404    no such battle (or not yours), campaign, board, page
 │   ├── Conflict         409    not in this state: see the subclasses
@@ -12,6 +13,7 @@ ArenaError                      what, where, what to do; `retryable`: whether tr
 │   │   ├── BattleSkipped
 │   │   ├── BattleVoid
 │   │   └── CampaignClosed
+│   ├── Erased           410    the battle's text was erased for good
 │   ├── TooLarge         413    body over the configured size
 │   ├── InvalidField     422    a field is missing, unknown or out of range
 │   ├── TooMany          429    slow down
@@ -23,6 +25,7 @@ ArenaError                      what, where, what to do; `retryable`: whether tr
 │   ├── EndpointTimeout         a deadline passed
 │   ├── EndpointBroken          malformed, in-band error, ended without finish_reason
 │   └── EndpointEmpty           ended well, with no text
+├── BadEntry                    a model cannot be in the roster: names the field and the problem
 ├── BadFile                     a file given by the user: names file, row and field
 ├── BadSetting                  an environment variable or arena.toml cannot be used
 ├── LiveLost                    Redis is away; frames wait in memory, hints are dropped
@@ -69,6 +72,10 @@ class CrossOrigin(RequestError):
     status, slug, title = 403, "cross-origin", "Request from another site"
 
 
+class InvitationNeeded(RequestError):
+    status, slug, title = 403, "invitation-needed", "An invitation is needed"
+
+
 class NotFound(RequestError):
     status, slug, title = 404, "not-found", "Not found"
 
@@ -96,6 +103,10 @@ class BattleVoid(Conflict):
 
 class CampaignClosed(Conflict):
     slug, title = "campaign-closed", "This campaign takes no new battles"
+
+
+class Erased(RequestError):
+    status, slug, title = 410, "erased", "Erased"
 
 
 class TooLarge(RequestError):
@@ -149,6 +160,14 @@ class EndpointBroken(EndpointError):
 
 class EndpointEmpty(EndpointError):
     pass
+
+
+class BadEntry(ArenaError):
+    """A model cannot be in the roster so: `problem` of `field` is one of `roster.PROBLEMS`."""
+
+    def __init__(self, field: str, problem: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field, self.problem = field, problem
 
 
 class BadFile(ArenaError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -11,13 +11,18 @@ from arena.battle import Answer, Battle, Frame, Turn
 from arena.records import Content, LogRow, Record
 
 T_co = TypeVar("T_co", covariant=True)
+_BYTES_OF_A_TOKEN = 4
 
 # --- models and endpoints -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One model of the roster, as `arena.toml` describes it. Keys are named, never held."""
+    """One model of the roster, as `arena.toml` describes it. Keys are named, never held.
+
+    `price` is for a million tokens of answers, in whatever currency the operator thinks in; a
+    model that has written `daily_tokens` on a UTC day is not drawn until the next.
+    """
 
     id: str
     name: str
@@ -32,6 +37,8 @@ class ModelEntry:
     modalities: tuple[str, ...] = ("text",)
     state: str = "active"
     campaigns: tuple[str, ...] = ()
+    price: float | None = None
+    daily_tokens: int | None = None
 
     def about(self) -> dict[str, Any]:
         """What anyone may know of the model: no address, no parameters."""
@@ -123,13 +130,87 @@ class Campaign:
 
 
 @dataclass(frozen=True, slots=True)
+class Invitation:
+    """A link into a campaign. `digest` is the SHA-256 of the link's secret, which nobody keeps."""
+
+    digest: str
+    campaign: str
+    note: str
+    created_at: str
+    expires_at: str | None = None
+    revoked_at: str | None = None
+
+    def is_live(self, at: str) -> bool:
+        """Whether it opens the campaign at time `at`."""
+        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What an operator did, to what, and how; it is committed together with the deed."""
+
+    at: str
+    act: str
+    target: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """An act in its place in the audit log."""
+
+    n: int
+    act: Act
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a model did in some time; `ttft` and `duration` are sums of seconds over `answers`."""
+
+    answers: int = 0
+    failures: int = 0
+    tokens: int = 0
+    ttft: float = 0.0
+    duration: float = 0.0
+
+    @classmethod
+    def of(cls, answer: Answer) -> Usage:
+        """One answer's. Where the endpoint did not count, four bytes are taken for a token."""
+        tokens = answer.tokens
+        if tokens is None:
+            tokens = -(-len(answer.text.encode()) // _BYTES_OF_A_TOKEN)
+        return cls(1, 0, tokens, answer.ttft or 0.0, answer.duration or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class StoredVote:
     """A committed vote with what makes a repeated request recognisable."""
 
     record: Record
     hash: str
     idempotency_key: str | None
-    request_digest: str
+    request_digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A battle in a list: its first prompt and, once there is a vote, what it says."""
+
+    battle: Battle
+    prompt: str
+    grade: int | None
+    both_bad: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a voter told the operator about a battle, or about one `side` of it."""
+
+    battle_id: str
+    side: str | None
+    reason: str
+    created_at: str
+    handled_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +239,7 @@ class Counted:
     winner: str | None
     target: str | None
     voter: str | None
+    voter_kind: str | None
     propensity: float | None
     language: str | None
     category_tag: str | None
@@ -188,16 +270,20 @@ class Snapshot:
     def announcement(self) -> dict[str, Any]:
         """What a publication tells: which board, and up to which record."""
         names = ("campaign", "category", "method", "log_position", "published_at", "config_hash")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "official")}
 
 
 @dataclass(frozen=True, slots=True)
 class RosterRevision:
-    """The roster from time `at` on; revision 0 is the empty one before the first."""
+    """The roster from time `at` on; revision 0 is the empty one before the first.
+
+    `file_digest` is of the models in `arena.toml` when they were taken over last.
+    """
 
     revision: int
     at: str
     entries: tuple[ModelEntry, ...]
+    file_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +324,13 @@ class BattleStore(Protocol):
 
     def voids_by_model(self) -> dict[str, int]:
         """Turns that each model's failure made void."""
+        ...
+
+    def void_rates(self) -> dict[str, dict[str, float]]:
+        """The share of its turns that each model's failure made void, by campaign and model.
+
+        Only of battles that are over: while a vote is open, nothing may tell who plays.
+        """
         ...
 
     def waiting(self) -> list[str]:
@@ -287,7 +380,43 @@ class BattleStore(Protocol):
 
     def request_stop(self, battle_id: str) -> bool: ...
     def interrupted(self, battle_ids: Iterable[str]) -> dict[str, str]: ...
-    def report(self, battle_id: str, voter: str, reason: str) -> None: ...
+
+    def of_voter(
+        self, voter: str, *, before: str | None, limit: int, erased: bool = False
+    ) -> list[Summary]:
+        """The voter's battles, newest first, from the one after the battle `before` on.
+
+        Erased ones are left out unless they are asked for.
+        """
+        ...
+
+    def share(self, battle_id: str) -> bool:
+        """Let anybody read a battle that has its vote and its text; False for any other."""
+        ...
+
+    def unshare(self, battle_id: str) -> None: ...
+
+    def shared_with(self, model: str, campaigns: Sequence[str], limit: int) -> list[Summary]:
+        """Battles of this model in these campaigns that their voters share, newest first."""
+        ...
+
+    def kept(self, until: str, limit: int) -> list[str]:
+        """Ids of battles begun before `until` that are not erased, oldest first."""
+        ...
+
+    def report(self, battle_id: str, voter: str, reason: str, side: str | None = None) -> None:
+        """Keep the voter's report about this battle and side; a later one replaces it."""
+        ...
+
+    def reports_of(self, voter: str) -> list[Report]: ...
+
+    def open_reports(self, limit: int) -> list[Report]:
+        """Reports that no operator has handled, oldest first."""
+        ...
+
+    def handle_reports(self, battle_id: str, act: Act) -> bool:
+        """Close the battle's open reports; False when there are none."""
+        ...
 
 
 class VoteLog(Protocol):
@@ -313,8 +442,44 @@ class VoteLog(Protocol):
         ...
 
     def vote_of(self, battle_id: str) -> StoredVote | None: ...
+    def content(self, record_id: str) -> Content | None: ...
+
+    def find(self, name: str) -> LogRow | None:
+        """The vote with this id, battle or receipt, sealed or not, and what is said of it."""
+        ...
+
+    def remarked(self, limit: int) -> list[LogRow]:
+        """Votes that were flagged or excluded, by the newest remark first."""
+        ...
+
+    def erase(
+        self,
+        battle_ids: Sequence[str],
+        reason: str,
+        *,
+        act: Act | None = None,
+        lease: Lease | None = None,
+    ) -> list[str]:
+        """Erase for good the text of these battles; returns those that still had it.
+
+        Prompts, answers, conversations, salts, comments and reports go, and a battle that is not
+        over is skipped. A vote stays, and an `erasure` record says why its text is gone. All of
+        it happens in one transaction. With a lease, raises `LeaseLost`.
+        """
+        ...
+
+    def forget(self, voter: str) -> bool:
+        """Cut every tie between a voter and the erased battles, reports and pseudonyms.
+
+        Returns False, with nothing changed, while the voter has a battle that is not erased.
+        """
+        ...
+
     def append(
-        self, rows: Iterable[tuple[Record, Content | None]], lease: Lease | None = None
+        self,
+        rows: Iterable[tuple[Record, Content | None]],
+        lease: Lease | None = None,
+        act: Act | None = None,
     ) -> int:
         """Append all of these records or none; returns how many of them are votes.
 
@@ -385,17 +550,85 @@ class SnapshotStore(Protocol):
         """Forget snapshots; raises `LeaseLost`."""
         ...
 
-    def categories(self, campaign: str) -> list[str]:
-        """The categories that have a board."""
+    def offered(self, campaigns: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """The boards that there are: by campaign and category, the methods (all sorted)."""
         ...
 
     def history(self, campaigns: Sequence[str], limit: int) -> list[dict[str, Any]]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PairTable:
+    """The pairs behind a board at a log position: `data` is the object of `/api/board/pairs`
+    without what these fields say (see `arena.leaderboard.pair_data`)."""
+
+    campaign: str
+    category: str
+    log_position: int
+    published_at: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """What one published board says of one model; None: the votes set no bound."""
+
+    model: str
+    log_position: int
+    published_at: str
+    rating: float
+    rating_lower: float | None
+    rating_upper: float | None
+    rank: int
+
+
+class FigureStore(Protocol):
+    """What pictures need beside the newest boards."""
+
+    def save(self, lease: Lease, table: PairTable) -> None:
+        """Replace the pair table of its board; raises `LeaseLost`."""
+        ...
+
+    def pairs(self, campaign: str, category: str) -> PairTable | None: ...
+
+    def positions(self) -> dict[tuple[str, str], int]:
+        """The log position of every pair table, by campaign and category."""
+        ...
+
+    def history(
+        self, campaign: str, category: str, models: Sequence[str], limit: int
+    ) -> list[Rated]:
+        """These models on the official boards that are kept, oldest first.
+
+        Of more than `limit` boards some between the first and the newest are left out, evenly.
+        """
+        ...
+
+
 class CampaignStore(Protocol):
-    def add(self, campaign: Campaign) -> bool: ...
+    """Campaigns and the invitations to them. An operator's `act` is written with the change."""
+
+    def add(self, campaign: Campaign, act: Act | None = None) -> bool: ...
     def get(self, campaign_id: str) -> Campaign | None: ...
     def all(self) -> list[Campaign]: ...
+
+    def change(self, campaign_id: str, changes: Mapping[str, Any], act: Act) -> bool:
+        """Give some fields new values; False when there is no such campaign."""
+        ...
+
+    def invite(self, invitation: Invitation, act: Act) -> None: ...
+
+    def revoke(self, digest: str, at: str, act: Act) -> bool:
+        """End an invitation; False when it is unknown or has been revoked before."""
+        ...
+
+    def invitations(self) -> list[Invitation]:
+        """All of them, newest first."""
+        ...
+
+    def invited(self, digests: Sequence[str]) -> list[Invitation]:
+        """Those of these digests that there are."""
+        ...
 
 
 class RosterStore(Protocol):
@@ -405,14 +638,55 @@ class RosterStore(Protocol):
         """A revision as it was; the empty revision 0 for one that never was."""
         ...
 
-    def replace(self, entries: Sequence[ModelEntry], at: str) -> RosterRevision: ...
+    def replace(
+        self,
+        entries: Sequence[ModelEntry],
+        at: str,
+        *,
+        file_digest: str | None = None,
+        after: int | None = None,
+        act: Act | None = None,
+    ) -> RosterRevision:
+        """Make these the roster; a new revision, with its act, only when something changed.
+
+        Without a digest the current one stays. Raises `Conflict` when the current revision is not
+        the one that the entries were made `after`.
+        """
+        ...
+
     def history(self) -> list[RosterRevision]: ...
+
+
+class AuditTrail(Protocol):
+    """What operators did. Acts that change something are written by the change itself."""
+
+    def add(self, act: Act) -> None: ...
+
+    def page(self, before: int | None, limit: int) -> list[AuditEntry]:
+        """Entries before the one numbered so (None: the newest ones), newest first."""
+        ...
+
+    def last(self, act: str) -> AuditEntry | None:
+        """The newest entry of one kind of act."""
+        ...
+
+
+class UsageStore(Protocol):
+    """What models did, by UTC day; `BattleStore` counts it in the transaction that ends a turn."""
+
+    def of_day(self, day: str) -> dict[str, Usage]: ...
+    def total(self) -> dict[str, Usage]: ...
 
 
 class LeaseStore(Protocol):
     """Leases judged by heartbeats, so that a jumping clock neither keeps nor loses one."""
 
     def look(self, name: str) -> LeaseSeen | None: ...
+
+    def held(self) -> dict[str, LeaseSeen]:
+        """Every lease that has a holder, by name."""
+        ...
+
     def take(self, name: str, holder: str, seen: LeaseSeen | None) -> Lease | None: ...
 
     def renew(self, lease: Lease) -> None:
@@ -433,11 +707,17 @@ class Store(Protocol):
     @property
     def snapshots(self) -> SnapshotStore: ...
     @property
+    def figures(self) -> FigureStore: ...
+    @property
     def campaigns(self) -> CampaignStore: ...
     @property
     def roster(self) -> RosterStore: ...
     @property
     def leases(self) -> LeaseStore: ...
+    @property
+    def audit(self) -> AuditTrail: ...
+    @property
+    def usage(self) -> UsageStore: ...
     def ping(self) -> None: ...
 
 

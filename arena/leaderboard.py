@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rfc8785
+from scipy.special import expit
 
 from arena import categories
 from arena.boards import METHODS, OVERALL, VARIANTS, document
@@ -30,11 +31,12 @@ from ratings import bradley_terry, graded, scale
 from ratings.choice import MIN_VOTES, Choice, choose
 from ratings.comparisons import BoolArray, FloatArray, Outcome, PairCounts
 from ratings.connectivity import connectivity
-from ratings.diagnostics import diagnose
+from ratings.diagnostics import Calibration, Diagnosis, diagnose, win_rates
 from ratings.elo import Elo, K
 from ratings.errors import BadParameter
 from ratings.fitting import TOLERANCE, Fit, Start
 from ratings.intervals import Ballots, Intervals, bootstrap, sandwich
+from ratings.pairs import pairs_of
 from ratings.ranking import rank
 
 LEVEL = 0.95
@@ -103,10 +105,10 @@ class Method:
 
     def _refuse_what_elo_lacks(self) -> None:
         plain = {"interval": "sandwich", "clustered": False, "weights": None, "ranks": "pairwise"}
-        for field, value in plain.items():
-            if getattr(self, field) != value:
+        for name, value in plain.items():
+            if getattr(self, name) != value:
                 raise InvalidField(
-                    "The method 'elo' has no intervals, ranges of ranks or weights.", field=field
+                    "The method 'elo' has no intervals, ranges of ranks or weights.", field=name
                 )
 
     def config(self) -> dict[str, Any]:
@@ -211,7 +213,7 @@ class Board:
     """Rated models, best first, with the configuration that pins every number.
 
     `fit` tells how well the model fits: see `_fit_figures`. `evidence` is why this method was
-    chosen, where it was.
+    chosen, where it was. `pairs` are those behind the board: see `pair_data`.
     """
 
     method: str
@@ -222,6 +224,7 @@ class Board:
     fit: dict[str, Any] | None
     evidence: dict[str, Any] | None
     warm: Warm | None = field(compare=False)
+    pairs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -355,19 +358,21 @@ def compute(
     warm: Warm | None = None,
     evidence: dict[str, Any] | None = None,
     figures: bool = True,
+    pairs: bool = False,
 ) -> Board:
     """Rate all models of a tally, or of one of its categories.
 
     Without `figures` the board does not tell how well the model fits, which takes as long as the
-    rating itself. `warm` is the `warm` of an earlier board: it saves steps and changes nothing
-    beyond 1e-9 nats.
+    rating itself. With `pairs` it tells what every two models did against each other; their
+    calibration belongs to the figures. `warm` is the `warm` of an earlier board: it saves steps and
+    changes nothing beyond 1e-9 nats.
 
     Raises `InvalidField` for an anchor that has no votes here, and for intervals or weights that
     these votes cannot have.
     """
     votes = _Votes.of(tally, category)
     if method.name == "elo":
-        return _elo_board(votes, method, evidence)
+        return _elo_board(votes, method, evidence, pairs=pairs)
     anchor = _anchor(votes.names, method.anchor)
     fitted = _fitted(votes, method, None if warm is None else warm.known(votes.names))
     intervals = _intervals(votes, method, fitted)
@@ -384,14 +389,23 @@ def compute(
         rating_upper=scale.to_rating(intervals.upper, zero),
         component=fitted.connectivity.component + 1,
     )
+    found = diagnose(fitted) if figures else None
     return Board(
         method=method.name,
         config=method.config(),
         rows=rows,
         converged=fitted.converged,
         components=fitted.connectivity.n_components,
-        fit=_fit_figures(votes, method, fitted) if figures else None,
+        fit=None if found is None else _fit_figures(votes, method, fitted, found),
         evidence=evidence,
+        pairs=pair_data(
+            votes.names,
+            votes.counts,
+            win_rates(fitted).predicted,
+            None if found is None else found.calibration,
+        )
+        if pairs
+        else None,
         warm=Warm(dict(zip(votes.names, fitted.theta.tolist(), strict=True)), fitted.start()),
     )
 
@@ -427,7 +441,9 @@ def _intervals(votes: _Votes, method: Method, fitted: Fit) -> Intervals:
         raise InvalidField(f"{str(error).capitalize()}.", field="clustered") from error
 
 
-def _elo_board(votes: _Votes, method: Method, evidence: dict[str, Any] | None) -> Board:
+def _elo_board(
+    votes: _Votes, method: Method, evidence: dict[str, Any] | None, *, pairs: bool
+) -> Board:
     """Online Elo in log order. It has no honest interval, so no bounds and no range of ranks."""
     names, counts, ballots = votes.names, votes.counts, votes.ballots()
     elo = Elo(len(names))
@@ -437,8 +453,10 @@ def _elo_board(votes: _Votes, method: Method, evidence: dict[str, Any] | None) -
     if anchor is not None:
         rating += anchor.rating - rating[anchor.model]
     component = connectivity(counts.wins() + counts.ties()).component
-    better = (rating[:, None] > rating) & (component[:, None] == component)
     unknown = np.full(len(names), None)
+    together = component[:, None] == component
+    better = (rating[:, None] > rating) & together
+    foretold = expit((rating[:, None] - rating) / scale.PER_NAT)
     rows = _rows(
         votes,
         rank=1 + better.sum(axis=0),
@@ -458,10 +476,47 @@ def _elo_board(votes: _Votes, method: Method, evidence: dict[str, Any] | None) -
         fit=None,
         evidence=evidence,
         warm=None,
+        pairs=pair_data(names, counts, np.where(together, foretold, np.nan)) if pairs else None,
     )
 
 
-def _fit_figures(votes: _Votes, method: Method, fitted: Fit) -> dict[str, Any]:
+def pair_data(
+    names: list[str],
+    counts: PairCounts,
+    predicted: FloatArray,
+    calibration: Calibration | None = None,
+) -> dict[str, Any]:
+    """What every two of M models did against each other, small enough to be sent whole.
+
+    `graded` rows are i < j (places in `models`) and five counts as i sees them, from won much to
+    lost much; `winner_only` rows i < j and won, tied, lost. `predicted` is what i scores against j
+    by the model (a tie is a half): rows i of [M, M] right of the diagonal, None across components.
+    """
+    rows = pairs_of(counts)
+    places, votes = np.stack([rows.first, rows.second]), rows.votes
+    parts = {}
+    for name, part in (("graded", votes[:5]), ("winner_only", votes[5:])):
+        met = part.any(axis=0)
+        parts[name] = np.concatenate([places[:, met], part[:, met]]).astype(np.int64).T.tolist()
+    return {
+        "models": names,
+        **parts,
+        "predicted": [
+            [None if math.isnan(share) else round(share, 4) for share in row[place + 1 :]]
+            for place, row in enumerate(predicted.tolist())
+        ],
+        "calibration": calibration and _bins(calibration),
+    }
+
+
+def _bins(calibration: Calibration) -> list[dict[str, float]]:
+    """The bins of `ratings.diagnostics.Calibration`, a row each."""
+    names = ("predicted", "observed", "lower", "upper", "votes")
+    columns = [getattr(calibration, name).tolist() for name in names]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _fit_figures(votes: _Votes, method: Method, fitted: Fit, found: Diagnosis) -> dict[str, Any]:
     """How well the model fits: `ratings.diagnostics` says how to read calibration and goodness.
 
     `parameters` are the model's local ones in nats, a group of voters each; `side_effect` is what
@@ -479,7 +534,6 @@ def _fit_figures(votes: _Votes, method: Method, fitted: Fit) -> dict[str, Any]:
             "rating": scale.PER_NAT * sided.side,
             "se": scale.PER_NAT * se if se is not None and math.isfinite(se) else None,
         }
-    found = diagnose(fitted)
     calibration, goodness = found.calibration, found.goodness
     figures = {
         "log_loss": goodness.log_loss,

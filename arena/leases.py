@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 from arena.interfaces import Lease, LeaseSeen, LeaseStore
 
+WORKER = "worker"
+RUNNER = "runner:"
+"""Names of leases: the one worker's, and the beginning of each runner's."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Silence:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from arena.clock import now
 from arena.errors import BadFile, InvalidField
 from arena.interfaces import Campaign, Outcome, VoteLog
-from arena.records import EXPORT_FIELDS, Content, Record, new_salt
+from arena.records import EXPORT_FIELDS, Content, Record, new_salt, remark
 from arena.vote_file import Progress, VoteRow, read_votes
 
 Format = Literal["jsonl", "csv"]
@@ -183,12 +183,4 @@ def _imported(
     )
     yield record, content
     if row.excluded_reason is not None:
-        exclusion = Record(
-            id=secrets.token_hex(16),
-            type="exclusion",
-            campaign=campaign,
-            timestamp=imported_at,
-            target=record.id,
-            reason=row.excluded_reason,
-        )
-        yield exclusion, None
+        yield remark("exclusion", record, row.excluded_reason, imported_at), None

@@ -105,6 +105,18 @@ EXPORT_FIELDS: tuple[str, ...] = (
 """One exported row: the leaf's fields, the erasable content, and what later records say of it."""
 
 
+def remark(kind: str, vote: Record, reason: str, at: str) -> Record:
+    """What is said of a vote later: a `flag`, an `exclusion` or an `erasure`."""
+    return Record(
+        id=secrets.token_hex(16),
+        type=kind,
+        campaign=vote.campaign,
+        timestamp=at,
+        target=vote.id,
+        reason=reason,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class LogRow:
     """A sealed (or pending: `seq` None) record as it is stored, with what the export joins in."""

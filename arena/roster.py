@@ -5,17 +5,21 @@ The roster's truth is SQL; every change is a new revision and the old ones are k
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import random
+import re
 import tomllib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from arena.errors import BadFile, NoModels
-from arena.interfaces import ModelEntry, RosterRevision, RosterStore
+from arena.errors import BadEntry, BadFile, NoModels
+from arena.interfaces import ModelEntry, RosterRevision, RosterStore, Usage
 
 STATES = ("active", "retired")
 SAMPLING_RULE = "uniform"
@@ -55,17 +59,59 @@ def active(revision: RosterRevision, campaign: str) -> list[str]:
     ]
 
 
+def spent(revision: RosterRevision, today: Mapping[str, Usage]) -> set[str]:
+    """Ids of the models that have used up their budget of the day, of which this is the use."""
+    return {
+        entry.id
+        for entry in revision.entries
+        if entry.daily_tokens is not None
+        and today.get(entry.id, _UNUSED).tokens >= entry.daily_tokens
+    }
+
+
+_UNUSED = Usage()
+
+
+def has_budgets(revision: RosterRevision) -> bool:
+    """Whether it matters what the models have written today."""
+    return any(entry.daily_tokens is not None for entry in revision.entries)
+
+
+def within_budget(models: Sequence[str], spent: Collection[str]) -> list[str]:
+    """Those of the models that may be drawn today.
+
+    Raises `NoModels` when the budgets leave fewer than two of them.
+    """
+    left = [model for model in models if model not in spent]
+    if len(left) < 2 <= len(models):  # noqa: PLR2004
+        raise NoModels(
+            "Too few models are left for today: the others have used up their daily budget. "
+            "They play again from midnight UTC on.",
+            retry_after=_seconds_of_day_left(datetime.now(UTC)),
+        )
+    return left
+
+
+def _seconds_of_day_left(at: datetime) -> int:
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return math.ceil((midnight - at).total_seconds())
+
+
 def known(history: Sequence[RosterRevision]) -> dict[str, ModelEntry]:
     """Every model that ever stood in the roster, as it was described last."""
     return {entry.id: entry for revision in history for entry in revision.entries}
 
 
-def public(history: Sequence[RosterRevision]) -> list[dict[str, Any]]:
-    """Every model as anyone may know it, with the times of its entry and (if so) retirement."""
+def public(history: Sequence[RosterRevision], campaigns: Set[str]) -> list[dict[str, Any]]:
+    """The models as anyone may know them, with the times of entry and (if so) retirement.
+
+    Known are those that play in one of these campaigns, and only from then on.
+    """
     models: dict[str, dict[str, Any]] = {}
     for revision in history:
-        playing = {entry.id for entry in revision.entries if entry.state == "active"}
-        for entry in revision.entries:
+        seen = [e for e in revision.entries if not e.campaigns or campaigns & set(e.campaigns)]
+        playing = {entry.id for entry in seen if entry.state == "active"}
+        for entry in seen:
             about = {"id": entry.id, **entry.about(), "modalities": list(entry.modalities)}
             models.setdefault(entry.id, {"entered_at": revision.at}).update(about)
         for model, row in models.items():
@@ -87,20 +133,23 @@ def refresh(
     """Read `arena.toml` into SQL at time `at`.
 
     `demo` replaces the demo's own models; None leaves them as they are. An absent file leaves the
-    operator's models as they are: it may only be that this is another folder.
+    operator's models as they are: it may only be that this is another folder. So does a file that
+    is as it was: what the operator changed meanwhile holds until the file changes.
     Raises `BadFile`, with nothing changed.
     """
-    return store.replace(merged(store.current(), config, demo), at)
+    current = store.current()
+    return store.replace(merged(current, config, demo), at, file_digest=_digest(config))
 
 
 def merged(
     current: RosterRevision, config: Path, demo: Sequence[ModelEntry] | None = None
 ) -> list[ModelEntry]:
     """The roster that `refresh` would make of the current one; raises `BadFile`."""
-    if demo is None:
-        demo = [entry for entry in current.entries if is_demo(entry)]
+    there = [entry for entry in current.entries if is_demo(entry)]
+    demo = there if demo is None else [_as_left(entry, there) for entry in demo]
     own = [entry for entry in current.entries if not is_demo(entry)]
-    entries = [*demo, *(read(config) if config.exists() else own)]
+    is_new = _digest(config) not in (None, current.file_digest)
+    entries = [*demo, *(read(config) if is_new else own)]
     taken = {entry.id for entry in demo} & {entry.id for entry in entries[len(demo) :]}
     if taken:
         problem = f"the id '{min(taken)}' is one of the demo's models; choose another"
@@ -111,8 +160,24 @@ def merged(
     return entries
 
 
+def _as_left(entry: ModelEntry, there: Sequence[ModelEntry]) -> ModelEntry:
+    """A model of the demo, retired if the operator has retired it."""
+    states = {one.id: one.state for one in there}
+    return replace(entry, state=states.get(entry.id, entry.state))
+
+
 def read(config: Path) -> list[ModelEntry]:
     """The `[[models]]` of an `arena.toml`; raises `BadFile` naming the entry and field."""
+    entries = []
+    for row, table in enumerate(_tables(config), 1):
+        try:
+            entries.append(entry_of(table))
+        except BadEntry as error:
+            raise BadFile(str(error), file=str(config), row=row, field=error.field) from error
+    return entries
+
+
+def _tables(config: Path) -> list[dict[str, Any]]:
     try:
         document = tomllib.loads(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -120,7 +185,18 @@ def read(config: Path) -> list[ModelEntry]:
     tables = document.get("models", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise BadFile("write each model as its own [[models]] table", file=str(config))
-    return [_entry(table, str(config), row) for row, table in enumerate(tables, 1)]
+    return tables
+
+
+def _digest(config: Path) -> str | None:
+    """Of what the file says of its models (not how); None when there is no file."""
+    if not config.exists():
+        return None
+    said = json.dumps(_tables(config), sort_keys=True, default=str)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+# --- what an entry must be ------------------------------------------------------------------
 
 
 def _is_text(value: object) -> bool:
@@ -140,47 +216,74 @@ def _is_json_table(value: object) -> bool:
     return isinstance(value, dict)
 
 
+def _is_price(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]  # a number
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+PROBLEMS = {
+    "missing": "is missing",
+    "unknown": "is not known; known are {known}",
+    "text": "must be text in quotes",
+    "table": "must be a table of values that JSON has",
+    "words": "must be a list of words",
+    "price": "must be a number from 0",
+    "count": "must be a whole number from 1",
+    "state": f"must be one of {', '.join(STATES)}",
+    "scheme": "must begin with http:// or https://",
+    "password": "must not hold a password; name a variable in api_key_env",
+    "variable": "must be the name of an environment variable, in capital letters",
+    "taken": "is the id of another model",
+    "refused": "is refused: {why}",
+}
+"""What can be wrong with a field, and how a file's reader is told."""
+
 _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
-    "parameters": (_is_json_table, "a table of values that JSON has"),
-    "modalities": (_is_words, "a list of words"),
-    "campaigns": (_is_words, "a list of campaign ids"),
+    "parameters": (_is_json_table, "table"),
+    "modalities": (_is_words, "words"),
+    "campaigns": (_is_words, "words"),
+    "price": (_is_price, "price"),
+    "daily_tokens": (_is_count, "count"),
 }
 _REQUIRED = ("id", "base_url", "model")
+_VARIABLE = re.compile("[A-Z_][A-Z0-9_]*")  # a key that was put there by mistake is none
 
 
-def _entry(table: dict[str, Any], file: str, row: int) -> ModelEntry:
+def bad(field: str, problem: str, **values: str) -> BadEntry:
+    """The error that says so."""
+    return BadEntry(field, problem, PROBLEMS[problem].format(**values))
+
+
+def entry_of(table: Mapping[str, Any]) -> ModelEntry:
+    """The entry that a table of fields describes; raises `BadEntry`."""
     names = {field.name for field in fields(ModelEntry)}
     for name, value in table.items():
         if name not in names:
-            raise BadFile(
-                f"is not known; known are {', '.join(sorted(names))}",
-                file=file,
-                row=row,
-                field=name,
-            )
-        fits, words = _KINDS.get(name, (_is_text, "text in quotes"))
+            raise bad(name, "unknown", known=", ".join(sorted(names)))
+        fits, problem = _KINDS.get(name, (_is_text, "text"))
         if not fits(value):
-            raise BadFile(f"must be {words}", file=file, row=row, field=name)
+            raise bad(name, problem)
     for name in _REQUIRED:
         if not table.get(name, "").strip():
-            raise BadFile("is missing", file=file, row=row, field=name)
-    _check_address(table["base_url"], file, row)
+            raise bad(name, "missing")
+    _check_address(table["base_url"])
     if table.get("state", "active") not in STATES:
-        raise BadFile(f"must be one of {', '.join(STATES)}", file=file, row=row, field="state")
-    for name in ("modalities", "campaigns"):
-        if name in table:
-            table[name] = tuple(table[name])
-    return ModelEntry(**{"name": table["id"], **table})
+        raise bad("state", "state")
+    if not _VARIABLE.fullmatch(table.get("api_key_env") or "NONE"):
+        raise bad("api_key_env", "variable")
+    lists = {name: tuple(table[name]) for name in ("modalities", "campaigns") if name in table}
+    return ModelEntry(**{"name": table["id"], **table, **lists})
 
 
-def _check_address(base_url: str, file: str, row: int) -> None:
-    address = urlsplit(base_url)
-    if address.scheme not in ("http", "https"):
-        raise BadFile("must begin with http:// or https://", file=file, row=row, field="base_url")
+def _check_address(base_url: str) -> None:
+    try:
+        address = urlsplit(base_url)
+    except ValueError as error:
+        raise bad("base_url", "scheme") from error
+    if address.scheme not in ("http", "https") or not address.netloc:
+        raise bad("base_url", "scheme")
     if address.username or address.password:
-        raise BadFile(
-            "must not hold a password; name a variable in api_key_env",
-            file=file,
-            row=row,
-            field="base_url",
-        )
+        raise bad("base_url", "password")

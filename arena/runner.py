@@ -32,7 +32,7 @@ from arena.interfaces import (
     ModelEntry,
     Store,
 )
-from arena.leases import Watch
+from arena.leases import RUNNER, Watch
 
 _log = logging.getLogger(__name__)
 
@@ -425,7 +425,7 @@ class Runner:
             try:
                 self._hear_voters()
                 self._void_abandoned()
-                if self._turns and time.monotonic() - beat >= self._beat_seconds:
+                if time.monotonic() - beat >= self._beat_seconds:  # idle too: operators look
                     beat = time.monotonic()
                     self._store.leases.renew(lease)
             except Unavailable as error:
@@ -474,7 +474,7 @@ class Runner:
 
 
 def _lease_name(runner: str) -> str:
-    return f"runner:{runner}"
+    return f"{RUNNER}{runner}"
 
 
 def _messages(turns: Sequence[Turn], side: Side) -> list[Message]:

@@ -177,6 +177,12 @@ class Settings:
         "Bearer token of the operator, 16 characters or more. Not set: those pages are closed.",
         secret=True,
     )
+    private: bool = _setting(
+        "ARENA_PRIVATE",
+        "false",
+        _yes_or_no,
+        "Whether the whole arena is for invited people only.",
+    )
     given_secret_key: str | None = _setting(
         "ARENA_SECRET_KEY",
         None,
@@ -261,6 +267,12 @@ class Settings:
         "3.0",
         _seconds,
         "Silence after which another worker or runner takes over.",
+    )
+    retention_days: int | None = _setting(
+        "ARENA_RETENTION_DAYS",
+        None,
+        _whole(1, 36_500),
+        "Days after which the text of a battle is erased; its vote stays. Not set: never.",
     )
     log_level: str = _setting(
         "ARENA_LOG_LEVEL", "info", _log_level, "`debug`, `info`, `warning` or `error`."

@@ -15,14 +15,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from arena import boards, categories
 from arena.boards import OVERALL
-from arena.clock import now
+from arena.clock import now, rfc3339
+from arena.erasure import RETENTION
 from arena.errors import ArenaError, LeaseLost, Unavailable
-from arena.interfaces import Counted, Lease, LiveBuffer, Snapshot, Store
+from arena.interfaces import Counted, Lease, LiveBuffer, PairTable, Snapshot, Store
 from arena.leaderboard import (
     METHOD_NAMES,
     Method,
@@ -32,12 +33,11 @@ from arena.leaderboard import (
     decision,
     decision_is_due,
 )
-from arena.leases import Watch, take_if_abandoned
+from arena.leases import WORKER, Watch, take_if_abandoned
 from arena.tally import Tally, Vote
 
 _log = logging.getLogger(__name__)
 
-LEASE = "worker"
 MIN_CATEGORY_VOTES = 20
 """A category has a board from this many votes on: a few votes tell nothing."""
 
@@ -49,6 +49,8 @@ _SHARE_OF_TIME = 4  # a board that takes long to compute rests this many times a
 _FIGURES_SECONDS = 30.0  # how well a model fits is told at most this often: it takes long
 _THIN_SECONDS = 60.0
 _THIN_BATCH = 500  # votes wait for the transaction
+_ERASE_SECONDS = 60.0
+_ERASE_BATCH = 50  # votes wait for this transaction too
 _FAILED_SECONDS = 60.0  # a board that fails is left alone for so long
 
 
@@ -56,12 +58,19 @@ class Worker:
     """Works while it holds the lease; a second worker waits until the first is silent."""
 
     def __init__(
-        self, store: Store, live: LiveBuffer, *, poll: float, lease_seconds: float
+        self,
+        store: Store,
+        live: LiveBuffer,
+        *,
+        poll: float,
+        lease_seconds: float,
+        retention_days: int | None = None,
     ) -> None:
         self.id = secrets.token_hex(8)
         self._store = store
         self._live = live
         self._poll = poll
+        self._retention = None if retention_days is None else timedelta(retention_days)
         self._beat_seconds = lease_seconds / 3
         self._watch = Watch(store.leases, lease_seconds)
 
@@ -69,7 +78,7 @@ class Worker:
         """Take the lease, work, and begin again when it is lost, until `stop` is set."""
         while not stop.is_set():
             try:
-                lease = take_if_abandoned(self._store.leases, self._watch, LEASE, self.id)
+                lease = take_if_abandoned(self._store.leases, self._watch, WORKER, self.id)
                 if lease is None:
                     stop.wait(self._beat_seconds / 2)
                     continue
@@ -84,11 +93,12 @@ class Worker:
 
     def _work(self, lease: Lease, stop: threading.Event) -> None:
         with _Heart(self._store, lease, self._beat_seconds) as heart:
-            shift = _Shift(self._store, self._live, lease, heart)
+            shift = _Shift(self._store, self._live, lease, heart, self._retention)
             while not stop.is_set():
                 heart.check()
                 if shift.seal() == _SEAL_BATCH:
                     continue  # a large import: no board of half of it
+                shift.erase_old()
                 waiting = shift.publish()
                 self._live.wait_for_work(
                     min(_PUBLISH_SECONDS / 2 if waiting else self._poll, self._beat_seconds)
@@ -175,12 +185,17 @@ class _Campaign:
 
     def boards(self, campaign: str) -> Iterator[tuple[_Key, _Pinned]]:
         """The boards this campaign has now, each with its method."""
-        for category in self.tally.categories():
-            few = self.tally.votes(category) < MIN_CATEGORY_VOTES
-            if few and category not in {OVERALL, *self.published}:
-                continue
+        for category in filter(self._has_board, self.tally.categories()):
             for pinned in self.methods:
                 yield _Key(pinned.other, campaign, category, pinned.method.name), pinned
+
+    def _has_board(self, category: str) -> bool:
+        if category in {OVERALL, *self.published}:
+            return True
+        votes = self.tally.votes(category)
+        if category == categories.PEOPLE and votes == self.tally.votes():
+            return False  # nobody else votes here: it would be the whole board once more
+        return votes >= MIN_CATEGORY_VOTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +218,14 @@ def _methods(official: Method) -> list[_Pinned]:
 class _Shift:
     """The work under one lease, with the tallies of everything sealed so far."""
 
-    def __init__(self, store: Store, live: LiveBuffer, lease: Lease, heart: _Heart) -> None:
+    def __init__(
+        self,
+        store: Store,
+        live: LiveBuffer,
+        lease: Lease,
+        heart: _Heart,
+        retention: timedelta | None,
+    ) -> None:
         self._store = store
         self._live = live
         self._lease = lease
@@ -215,10 +237,14 @@ class _Shift:
         self._rests_until: dict[_Key, float] = {}
         self._figures: dict[tuple[_Key, str], dict[str, Any]] = {}
         self._figures_from: dict[tuple[_Key, str], float] = {}
+        self._pairs = store.figures.positions()
         self._thin_at = -math.inf
+        self._retention = retention
+        self._erase_at = -math.inf
         for campaign in store.campaigns.all():
             self._campaigns[campaign.id].touch(0, [OVERALL])
-            self._campaigns[campaign.id].published |= set(store.snapshots.categories(campaign.id))
+            offered = store.snapshots.offered([campaign.id])
+            self._campaigns[campaign.id].published |= offered[campaign.id].keys()
         self._count()
 
     def seal(self) -> int:
@@ -302,15 +328,23 @@ class _Shift:
             for key, pinned in campaign.boards(name):
                 position, config = self._known(key)
                 changed = campaign.changed.get(key.category, 0)
-                old_figures = self._figures_are_old((key, pinned.config_hash), changed)
+                old_figures = self._figures_are_old(key, pinned, changed)
                 if position < changed or config != pinned.config_hash or old_figures:
                     yield key, pinned
 
-    def _figures_are_old(self, kind: tuple[_Key, str], changed: int) -> bool:
+    def _figures_are_old(self, key: _Key, pinned: _Pinned, changed: int) -> bool:
+        kind = (key, pinned.config_hash)
         figures = self._figures.get(kind)
-        if figures is None or figures["log_position"] >= changed:
-            return False
-        return time.monotonic() >= self._figures_from[kind]
+        is_old = figures is not None and figures["log_position"] < changed
+        if not key.other:
+            is_old = is_old or self._pairs.get((key.campaign, key.category), -1) < changed
+        return is_old and time.monotonic() >= self._figures_from.get(kind, -math.inf)
+
+    def _save_pairs(self, board: Snapshot, data: dict[str, Any]) -> None:
+        place = (board.campaign, board.category)
+        table = PairTable(*place, board.log_position, board.published_at, data)
+        self._store.figures.save(self._lease, table)
+        self._pairs[place] = board.log_position
 
     def _known(self, key: _Key) -> tuple[int, str]:
         """Log position and configuration of the newest board."""
@@ -331,18 +365,20 @@ class _Shift:
     def _publish(self, key: _Key, pinned: _Pinned) -> None:
         campaign, started = self._campaigns[key.campaign], time.monotonic()
         kind = (key, pinned.config_hash)
-        with_figures = key.category == OVERALL and started >= self._figures_from.get(kind, started)
+        is_time = started >= self._figures_from.get(kind, started)
         board = compute(
             campaign.tally,
             pinned.method,
             category=key.category,
             warm=self._warm.get(key),
             evidence=None if key.other else campaign.evidence,
-            figures=with_figures,
+            figures=is_time and key.category == OVERALL,
+            pairs=is_time and not key.other,
         )
+        if board.rows and is_time:  # the first votes need not wait
+            self._figures_from[kind] = started + _FIGURES_SECONDS
         if board.fit is not None:
             self._figures[kind] = {"log_position": self._position, **board.fit}
-            self._figures_from[kind] = started + _FIGURES_SECONDS
         snapshot = Snapshot(
             campaign=key.campaign,
             category=key.category,
@@ -354,9 +390,16 @@ class _Shift:
             rows=[row.to_json() for row in board.rows],
             voters=campaign.tally.voters(key.category),
             official=not key.other,
-            details={"fit": self._figures.get(kind), "evidence": board.evidence},
+            details={
+                "fit": self._figures.get(kind),
+                "evidence": board.evidence,
+                "converged": board.converged,
+                "components": board.components,
+            },
         )
         self._store.snapshots.publish(self._lease, snapshot)
+        if board.pairs is not None:
+            self._save_pairs(snapshot, board.pairs)
         campaign.published.add(key.category)
         self._warm[key] = board.warm
         self._published[key] = (snapshot.log_position, snapshot.config_hash)
@@ -378,6 +421,20 @@ class _Shift:
                 self._store.votes.append([(record, None)], self._lease)
                 _log.info("method of %s: %s", name, record.reason)
 
+    # --- keeping house --------------------------------------------------------------------------
+
+    def erase_old(self) -> None:
+        """Erase the text of battles that are older than the retention, a few at a time."""
+        if self._retention is None or time.monotonic() < self._erase_at:
+            return
+        until = rfc3339(datetime.now(UTC) - self._retention)
+        old = self._store.battles.kept(until, _ERASE_BATCH)
+        if old:
+            self._store.votes.erase(old, RETENTION, lease=self._lease)
+            _log.info("erased the text of %d battles begun before %s", len(old), until)
+        if len(old) < _ERASE_BATCH:
+            self._erase_at = time.monotonic() + _ERASE_SECONDS
+
     def _thin(self) -> None:
         if time.monotonic() >= self._thin_at:
             self._thin_at = time.monotonic() + _THIN_SECONDS
@@ -398,6 +455,9 @@ def _vote_of(record: Counted) -> Vote:
         voter=record.voter,
         propensity=record.propensity,
         categories=categories.of_vote(
-            language=record.language, category_tag=record.category_tag, turns=record.turns
+            language=record.language,
+            category_tag=record.category_tag,
+            turns=record.turns,
+            voter_kind=record.voter_kind,
         ),
     )

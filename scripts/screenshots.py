@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Pictures of every page and state, taken from a running arena (`make run` in another terminal).
 
-    .venv/bin/python scripts/screenshots.py http://127.0.0.1:8000 FOLDER
+    .venv/bin/python scripts/screenshots.py http://127.0.0.1:8000 FOLDER [--token OPERATOR'S TOKEN]
 
-`--readme` takes only those that the README shows, into docs/.
+`--readme` takes only those that the README shows, into docs/. With the token, the operator's area
+is in it too.
 """
 
 from __future__ import annotations
@@ -13,18 +14,33 @@ import shutil
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 PAGES = {
     "board": "/board?campaign=llmfao-2023",
     "own-board": "/board",
+    "figures": "/board/figures?campaign=llmfao-2023",
+    "model": "/models/GPT 4?campaign=llmfao-2023",
+    "mine": "/mine",
     "log": "/log",
     "about": "/about",
     "docs": "/api/docs",
     "missing": "/no-such-page",
+    "sign-in": "/admin",
 }
-SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
+ADMIN_PAGES = {
+    "overview": "/admin",
+    "models": "/admin/models",
+    "campaigns": "/admin/campaigns",
+    "campaign": "/admin/campaigns/online",
+    "moderation": "/admin/moderation",
+    "audit": "/admin/audit",
+}
+SIZES = {"desktop": (1280, 860), "phone": (390, 844), "narrow": (320, 640)}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+SETTLE_MS = 400
 PROMPT = {"en": "Explain why the sky is blue.", "zh": "为什么天空是蓝色的？"}
 ANSWER_MS = 120_000
 
@@ -50,29 +66,46 @@ def battle(page: Page, prompt: str) -> Iterator[str]:
     yield "voted"
 
 
-def new_page(browser: Browser, url: str, size: tuple[int, int], lang: str, scheme: str) -> Page:
+def new_page(
+    browser: Browser,
+    url: str,
+    size: tuple[int, int],
+    lang: str,
+    scheme: Literal["light", "dark"],
+    *,
+    token: str | None = None,
+) -> Page:
     context = browser.new_context(
         base_url=url,
         viewport={"width": size[0], "height": size[1]},
         color_scheme=scheme,
-        device_scale_factor=1,
+        extra_http_headers={} if token is None else {"Authorization": f"Bearer {token}"},
     )
     page = context.new_page()
     page.goto(f"/?lang={lang}")
     return page
 
 
-def take_all(browser: Browser, url: str, folder: Path) -> None:
-    for (size_name, size), lang, scheme in product(SIZES.items(), PROMPT, ("light", "dark")):
-        page = new_page(browser, url, size, lang, scheme)
+def take(page: Page, path: str, file: Path) -> None:
+    page.goto(path)
+    page.wait_for_timeout(SETTLE_MS)
+    page.screenshot(path=file)
+
+
+def take_all(browser: Browser, url: str, folder: Path, token: str | None) -> None:
+    for (size_name, size), lang, scheme in product(SIZES.items(), PROMPT, SCHEMES):
         variant = f"{size_name}-{lang}-{scheme}"
+        page = new_page(browser, url, size, lang, scheme)
         for name, path in PAGES.items():
-            page.goto(path)
-            page.wait_for_timeout(300)
-            page.screenshot(path=folder / f"{name}-{variant}.png")
+            take(page, path, folder / f"{name}-{variant}.png")
         for state in battle(page, PROMPT[lang]):
             page.screenshot(path=folder / f"battle-{state}-{variant}.png")
         page.context.close()
+        if token is not None:
+            page = new_page(browser, url, size, lang, scheme, token=token)
+            for name, path in ADMIN_PAGES.items():
+                take(page, path, folder / f"admin-{name}-{variant}.png")
+            page.context.close()
 
 
 def take_for_readme(browser: Browser, url: str, folder: Path) -> None:
@@ -80,9 +113,8 @@ def take_for_readme(browser: Browser, url: str, folder: Path) -> None:
     for state in battle(page, PROMPT["en"]):
         if state == "ready":
             page.screenshot(path=folder / "battle.png")
-    page.goto(PAGES["board"])
-    page.wait_for_timeout(300)
-    page.screenshot(path=folder / "board.png")
+    take(page, PAGES["board"], folder / "board.png")
+    take(page, PAGES["figures"], folder / "figures.png")
 
 
 def main() -> None:
@@ -90,6 +122,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("docs"))
     parser.add_argument("--readme", action="store_true")
+    parser.add_argument("--token")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
@@ -97,8 +130,10 @@ def main() -> None:
             executable_path=shutil.which("chromium"),
             args=["--no-sandbox", "--disable-dev-shm-usage"],
         )
-        take = take_for_readme if options.readme else take_all
-        take(browser, options.url, options.folder)
+        if options.readme:
+            take_for_readme(browser, options.url, options.folder)
+        else:
+            take_all(browser, options.url, options.folder, options.token)
         browser.close()
 
 

@@ -12,20 +12,23 @@ import secrets
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from arena.battle import MOVES, Answer, Battle, BattleState, Frame, Turn, TurnState
-from arena.clock import now
+from arena.clock import now, today
 from arena.errors import Conflict, EndpointBroken, LeaseLost, LiveLost, Unavailable
 from arena.interfaces import (
+    Act,
+    AuditEntry,
     Campaign,
     Counted,
     Deadlines,
     Finished,
+    Invitation,
     Lease,
     LeaseSeen,
     LiveFrame,
@@ -33,12 +36,18 @@ from arena.interfaces import (
     Message,
     ModelEntry,
     Outcome,
+    PairTable,
     Published,
+    Rated,
+    Report,
     RosterRevision,
     Snapshot,
     StoredVote,
+    Summary,
+    Usage,
 )
-from arena.records import Content, LogRow, Record
+from arena.records import Content, LogRow, Record, remark
+from arena.store.figures import rated, thinned
 
 T = TypeVar("T")
 _OPEN = (BattleState.created, BattleState.running)
@@ -53,6 +62,8 @@ class FakeDatabase:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.away = 0
+        self.acts: list[Act] = []
+        self.usage: dict[tuple[str, str], Usage] = {}
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -61,6 +72,10 @@ class FakeDatabase:
                 self.away -= 1
                 raise Unavailable("The database is away.")
             yield
+
+    def use(self, model: str, more: Usage) -> None:
+        key = today(), model
+        self.usage[key] = added(self.usage.get(key, Usage()), more)
 
 
 class FakeStore:
@@ -71,9 +86,12 @@ class FakeStore:
         self.campaigns = FakeCampaigns(self.database)
         self.roster = FakeRoster(self.database)
         self.leases = FakeLeases(self.database)
-        self.battles = FakeBattles(self.database)
         self.votes = FakeVotes(self.database, self)
+        self.battles = FakeBattles(self.database, self.votes.vote_of)
         self.snapshots = FakeSnapshots(self.database, self.leases)
+        self.figures = FakeFigures(self.database, self.leases, self.snapshots)
+        self.audit = FakeAudit(self.database)
+        self.usage = FakeUsage(self.database)
 
     def ping(self) -> None:
         with self.database.transaction():
@@ -89,6 +107,9 @@ class _BattleRow:
     side: str | None = None
     error: str | None = None
     failed_models: list[str] = field(default_factory=list)
+
+    def models(self) -> tuple[str, str]:
+        return self.battle.model_a, self.battle.model_b
 
     def is_free(self) -> bool:
         return self.battle.state in _OPEN and self.claimed_by is None
@@ -109,11 +130,22 @@ class _BattleRow:
         self.turns[-1] = replace(self.turns[-1], **changes)
 
 
+def _without_text(turn: Turn) -> Turn:
+    turn = replace(turn, prompt="", steps=())
+    if turn.state is TurnState.running:
+        return replace(turn, state=TurnState.void, void_reason="skipped")
+    if turn.state is TurnState.void:
+        return turn
+    answer_a, answer_b = turn.answers()
+    return replace(turn, answer_a=replace(answer_a, text=""), answer_b=replace(answer_b, text=""))
+
+
 class FakeBattles:
-    def __init__(self, database: FakeDatabase) -> None:
+    def __init__(self, database: FakeDatabase, vote_of: Callable[[str], StoredVote | None]) -> None:
         self._db = database
         self.rows: dict[str, _BattleRow] = {}
-        self.reports: list[tuple[str, str, str]] = []
+        self.reports: dict[tuple[str, str, str | None], Report] = {}
+        self.vote_of = vote_of
 
     def _all(self) -> list[_BattleRow]:
         return sorted(self.rows.values(), key=lambda row: row.battle.created_at)
@@ -153,6 +185,20 @@ class FakeBattles:
     def voids_by_model(self) -> dict[str, int]:
         with self._db.transaction():
             return dict(Counter(model for row in self._all() for model in row.failed_models))
+
+    def void_rates(self) -> dict[str, dict[str, float]]:
+        asked, failed = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        with self._db.transaction():
+            for row in self._all():
+                battle = row.battle
+                if battle.state not in _OPEN and battle.state is not BattleState.ready:
+                    for model in (battle.model_a, battle.model_b):
+                        asked[battle.campaign, model] += battle.turn
+                    failed.update((battle.campaign, model) for model in row.failed_models)
+        rates: dict[str, dict[str, float]] = defaultdict(dict)
+        for (campaign, model), number in asked.items():
+            rates[campaign][model] = failed[campaign, model] / number
+        return dict(rates)
 
     def waiting(self) -> list[str]:
         with self._db.transaction():
@@ -195,6 +241,8 @@ class FakeBattles:
                 answer_b=answers[1],
                 steps=tuple((a, b) for a, b in steps),
             )
+            for model, answer in zip(row.models(), answers, strict=True):
+                self._db.use(model, Usage.of(answer))
             return True
 
     def fail_turn(
@@ -215,7 +263,9 @@ class FakeBattles:
             row.move(target, stop_requested=False)
             row.claimed_by, row.side, row.error = None, side, error
             if side is not None:
-                row.failed_models.append(row.battle.model_a if side == "a" else row.battle.model_b)
+                failed = row.models()["ab".index(side)]
+                row.failed_models.append(failed)
+                self._db.use(failed, Usage(failures=1))
             row.end_turn(state=TurnState.void, void_reason=reason)
             return True
 
@@ -265,9 +315,107 @@ class FakeBattles:
             if battle.stop_requested or battle.state is not BattleState.running
         }
 
-    def report(self, battle_id: str, voter: str, reason: str) -> None:
+    def of_voter(
+        self, voter: str, *, before: str | None, limit: int, erased: bool = False
+    ) -> list[Summary]:
+        def place(row: _BattleRow) -> tuple[str, str]:
+            return row.battle.created_at, row.battle.id
+
         with self._db.transaction():
-            self.reports.append((battle_id, voter, reason))
+            own = {r.battle.id: r for r in self.rows.values() if r.battle.voter == voter}
+            newest = sorted(own.values(), key=place, reverse=True)
+            if before is not None:
+                newest = [r for r in newest if before in own and place(r) < place(own[before])]
+            shown = [r for r in newest if erased or r.battle.erased_at is None]
+            return [self._summary(row) for row in shown[:limit]]
+
+    def _summary(self, row: _BattleRow) -> Summary:
+        vote = self.vote_of(row.battle.id)
+        said = (None, None) if vote is None else (vote.record.grade, vote.record.both_bad)
+        return Summary(row.battle, row.turns[0].prompt, *said)
+
+    def shared_with(self, model: str, campaigns: Sequence[str], limit: int) -> list[Summary]:
+        with self._db.transaction():
+            found = [
+                row
+                for row in self.rows.values()
+                if row.battle.shared_at is not None
+                and row.battle.campaign in campaigns
+                and model in (row.battle.model_a, row.battle.model_b)
+            ]
+            found.sort(key=lambda row: row.battle.id)
+            found.sort(key=lambda row: row.battle.shared_at or "", reverse=True)
+            return [self._summary(row) for row in found[:limit]]
+
+    def kept(self, until: str, limit: int) -> list[str]:
+        with self._db.transaction():
+            kept = [row.battle for row in self._all() if row.battle.erased_at is None]
+            return [battle.id for battle in kept if battle.created_at < until][:limit]
+
+    def share(self, battle_id: str) -> bool:
+        with self._db.transaction():
+            row = self.rows.get(battle_id)
+            if row is None or row.battle.state is not BattleState.voted or row.battle.erased_at:
+                return False
+            row.battle = replace(row.battle, shared_at=row.battle.shared_at or now())
+            return True
+
+    def unshare(self, battle_id: str) -> None:
+        with self._db.transaction():
+            if row := self.rows.get(battle_id):
+                row.battle = replace(row.battle, shared_at=None)
+
+    def report(self, battle_id: str, voter: str, reason: str, side: str | None = None) -> None:
+        with self._db.transaction():
+            report = Report(battle_id, side, reason, now())
+            self.reports[battle_id, voter, side] = report
+
+    def reports_of(self, voter: str) -> list[Report]:
+        with self._db.transaction():
+            return [report for (_, whose, _), report in self.reports.items() if whose == voter]
+
+    def open_reports(self, limit: int) -> list[Report]:
+        with self._db.transaction():
+            waiting = [report for report in self.reports.values() if report.handled_at is None]
+            return sorted(waiting, key=lambda report: report.created_at)[:limit]
+
+    def handle_reports(self, battle_id: str, act: Act) -> bool:
+        with self._db.transaction():
+            handled = False
+            for key, report in self.reports.items():
+                if report.battle_id == battle_id and report.handled_at is None:
+                    self.reports[key] = replace(report, handled_at=act.at)
+                    handled = True
+            if handled:
+                self._db.acts.append(act)
+            return handled
+
+    def erase(self, battle_id: str) -> bool:
+        """The battle's part of `FakeVotes.erase`."""
+        row = self.rows.get(battle_id)
+        if row is None or row.battle.erased_at is not None:
+            return False
+        if row.may_become(BattleState.skipped):
+            row.move(BattleState.skipped)
+        row.battle = replace(row.battle, erased_at=now(), shared_at=None)
+        row.turns = [_without_text(turn) for turn in row.turns]
+        row.error = None
+        for key, report in self.reports.items():
+            if report.battle_id == battle_id:
+                handled_at = report.handled_at or now()
+                self.reports[key] = replace(report, reason="", handled_at=handled_at)
+        return True
+
+    def forget(self, voter: str) -> bool:
+        """The battles' part of `FakeVotes.forget`."""
+        own = [row for row in self.rows.values() if row.battle.voter == voter]
+        if any(row.battle.erased_at is None for row in own):
+            return False
+        for row in own:
+            row.battle = replace(row.battle, voter="")
+        for key in [key for key in self.reports if key[1] == voter]:
+            self.reports[key[0], "", key[2]] = self.reports.pop(key)
+        return True
 
 
 @dataclass
@@ -277,7 +425,7 @@ class _RecordRow:
     content: Content | None
     seq: int | None = None
     idempotency_key: str | None = None
-    request_digest: str = ""
+    request_digest: str | None = None
 
     def counted(self) -> Counted:
         record = self.record
@@ -324,12 +472,64 @@ class FakeVotes:
                     return StoredVote(row.record, row.hash, row.idempotency_key, row.request_digest)
         return None
 
+    def content(self, record_id: str) -> Content | None:
+        with self._db.transaction():
+            return next((row.content for row in self._rows if row.record.id == record_id), None)
+
+    def find(self, name: str) -> LogRow | None:
+        with self._db.transaction():
+            for row in self._rows:
+                names = row.record.id, row.record.battle_id, row.hash
+                if row.record.type == "vote" and name in names:
+                    return self._log_row(row, self._rows)
+        return None
+
+    def remarked(self, limit: int) -> list[LogRow]:
+        with self._db.transaction():
+            said = [r.record for r in self._rows if r.record.type in ("flag", "exclusion")]
+            newest = dict.fromkeys(record.target for record in reversed(said))
+            rows = {row.record.id: row for row in self._rows}
+            return [self._log_row(rows[name or ""], self._rows) for name in newest][:limit]
+
+    def erase(
+        self,
+        battle_ids: Sequence[str],
+        reason: str,
+        *,
+        act: Act | None = None,
+        lease: Lease | None = None,
+    ) -> list[str]:
+        with self._db.transaction():
+            if lease is not None:
+                self._store.leases.renew(lease)
+            erased = [name for name in battle_ids if self._store.battles.erase(name)]
+            for row in list(self._rows):
+                if row.record.type == "vote" and row.record.battle_id in erased:
+                    row.content = row.idempotency_key = row.request_digest = None
+                    self.append([(remark("erasure", row.record, reason, now()), None)])
+            if erased and act is not None:
+                self._db.acts.append(act)
+            return erased
+
+    def forget(self, voter: str) -> bool:
+        with self._db.transaction():
+            if not self._store.battles.forget(voter):
+                return False
+            for key in [key for key in self._pseudonyms if key[0] == voter]:
+                del self._pseudonyms[key]
+            return True
+
     def append(
-        self, rows: Iterable[tuple[Record, Content | None]], lease: Lease | None = None
+        self,
+        rows: Iterable[tuple[Record, Content | None]],
+        lease: Lease | None = None,
+        act: Act | None = None,
     ) -> int:
         with self._db.transaction():
             if lease is not None:
                 self._store.leases.renew(lease)
+            if act is not None:
+                self._db.acts.append(act)
             fresh = [_RecordRow(record, record.leaf(), content) for record, content in rows]
             self._rows += fresh
             return sum(row.record.type == "vote" for row in fresh)
@@ -422,10 +622,17 @@ class FakeCampaigns:
     def __init__(self, database: FakeDatabase) -> None:
         self._db = database
         self._rows: dict[str, Campaign] = {}
+        self._invitations: dict[str, Invitation] = {}
 
-    def add(self, campaign: Campaign) -> bool:
+    def add(self, campaign: Campaign, act: Act | None = None) -> bool:
         with self._db.transaction():
-            return self._rows.setdefault(campaign.id, campaign) is campaign
+            added = self._rows.setdefault(campaign.id, campaign) is campaign
+            return self._acted(added, act)
+
+    def _acted(self, done: bool, act: Act | None) -> bool:
+        if done and act is not None:
+            self._db.acts.append(act)
+        return done
 
     def get(self, campaign_id: str) -> Campaign | None:
         with self._db.transaction():
@@ -436,6 +643,35 @@ class FakeCampaigns:
             return sorted(
                 self._rows.values(), key=lambda campaign: (campaign.position, campaign.id)
             )
+
+    def change(self, campaign_id: str, changes: Mapping[str, Any], act: Act) -> bool:
+        with self._db.transaction():
+            before = self._rows.get(campaign_id)
+            if before is not None:
+                self._rows[campaign_id] = replace(before, **changes)
+            return self._acted(before is not None, act)
+
+    def invite(self, invitation: Invitation, act: Act) -> None:
+        with self._db.transaction():
+            self._invitations[invitation.digest] = invitation
+            self._acted(True, act)
+
+    def revoke(self, digest: str, at: str, act: Act) -> bool:
+        with self._db.transaction():
+            before = self._invitations.get(digest)
+            revoked = before is not None and before.revoked_at is None
+            if before is not None and revoked:
+                self._invitations[digest] = replace(before, revoked_at=at)
+            return self._acted(revoked, act)
+
+    def invitations(self) -> list[Invitation]:
+        with self._db.transaction():
+            newest = sorted(self._invitations.values(), key=lambda one: one.digest)
+            return sorted(newest, key=lambda one: one.created_at, reverse=True)
+
+    def invited(self, digests: Sequence[str]) -> list[Invitation]:
+        with self._db.transaction():
+            return [one for one in self._invitations.values() if one.digest in digests]
 
 
 class FakeRoster:
@@ -451,16 +687,71 @@ class FakeRoster:
         found = (one for one in self.history() if one.revision == revision)
         return next(found, RosterRevision(0, "", ()))
 
-    def replace(self, entries: Sequence[ModelEntry], at: str) -> RosterRevision:
+    def replace(
+        self,
+        entries: Sequence[ModelEntry],
+        at: str,
+        *,
+        file_digest: str | None = None,
+        after: int | None = None,
+        act: Act | None = None,
+    ) -> RosterRevision:
         with self._db.transaction():
             before = self.current()
+            if after not in (None, before.revision):
+                raise Conflict("The roster was changed meanwhile.")
+            digest = file_digest or before.file_digest
             if before.entries != tuple(entries):
-                self._revisions.append(RosterRevision(before.revision + 1, at, tuple(entries)))
+                fresh = RosterRevision(before.revision + 1, at, tuple(entries), digest)
+                self._revisions.append(fresh)
+                self._db.acts += [] if act is None else [act]
+            elif self._revisions:
+                self._revisions[-1] = replace(before, file_digest=digest)
             return self.current()
 
     def history(self) -> list[RosterRevision]:
         with self._db.transaction():
             return list(self._revisions)
+
+
+class FakeAudit:
+    def __init__(self, database: FakeDatabase) -> None:
+        self._db = database
+
+    def add(self, act: Act) -> None:
+        with self._db.transaction():
+            self._db.acts.append(act)
+
+    def page(self, before: int | None, limit: int) -> list[AuditEntry]:
+        with self._db.transaction():
+            entries = [AuditEntry(n, act) for n, act in enumerate(self._db.acts, 1)]
+        return [entry for entry in entries[::-1] if before is None or entry.n < before][:limit]
+
+    def last(self, act: str) -> AuditEntry | None:
+        with self._db.transaction():
+            every = self.page(None, len(self._db.acts))
+        return next((entry for entry in every if entry.act.act == act), None)
+
+
+class FakeUsage:
+    def __init__(self, database: FakeDatabase) -> None:
+        self._db = database
+
+    def of_day(self, day: str) -> dict[str, Usage]:
+        with self._db.transaction():
+            return {model: one for (on, model), one in self._db.usage.items() if on == day}
+
+    def total(self) -> dict[str, Usage]:
+        sums: dict[str, Usage] = {}
+        with self._db.transaction():
+            for (_, model), one in self._db.usage.items():
+                sums[model] = added(sums.get(model, Usage()), one)
+        return sums
+
+
+def added(one: Usage, other: Usage) -> Usage:
+    pairs = zip(asdict(one).values(), asdict(other).values(), strict=True)
+    return Usage(*(a + b for a, b in pairs))
 
 
 class FakeLeases:
@@ -471,6 +762,10 @@ class FakeLeases:
     def look(self, name: str) -> LeaseSeen | None:
         with self._db.transaction():
             return self._rows.get(name)
+
+    def held(self) -> dict[str, LeaseSeen]:
+        with self._db.transaction():
+            return {name: seen for name, seen in self._rows.items() if seen.holder is not None}
 
     def take(self, name: str, holder: str, seen: LeaseSeen | None) -> Lease | None:
         with self._db.transaction():
@@ -535,9 +830,14 @@ class FakeSnapshots:
             for number in ids:
                 self._rows.pop(number, None)
 
-    def categories(self, campaign: str) -> list[str]:
+    def offered(self, campaigns: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        found: dict[str, dict[str, list[str]]] = {campaign: {} for campaign in campaigns}
         with self._db.transaction():
-            return sorted({r.category for r in self._rows.values() if r.campaign == campaign})
+            boards = {(row.campaign, row.category, row.method) for row in self._rows.values()}
+        for campaign, category, method in sorted(boards):
+            if campaign in found:
+                found[campaign].setdefault(category, []).append(method)
+        return found
 
     def history(self, campaigns: Sequence[str], limit: int) -> list[dict[str, Any]]:
         with self._db.transaction():
@@ -549,6 +849,45 @@ class FakeSnapshots:
         for row in found:
             del row["rows"], row["config"], row["details"]
         return found[::-1][:limit]
+
+
+class FakeFigures:
+    def __init__(
+        self, database: FakeDatabase, leases: FakeLeases, snapshots: FakeSnapshots
+    ) -> None:
+        self._db = database
+        self._leases = leases
+        self._snapshots = snapshots
+        self._tables: dict[tuple[str, str], PairTable] = {}
+
+    def save(self, lease: Lease, table: PairTable) -> None:
+        with self._db.transaction():
+            self._leases.renew(lease)
+            self._tables[table.campaign, table.category] = table
+
+    def pairs(self, campaign: str, category: str) -> PairTable | None:
+        with self._db.transaction():
+            return self._tables.get((campaign, category))
+
+    def positions(self) -> dict[tuple[str, str], int]:
+        with self._db.transaction():
+            return {place: table.log_position for place, table in self._tables.items()}
+
+    def history(
+        self, campaign: str, category: str, models: Sequence[str], limit: int
+    ) -> list[Rated]:
+        with self._db.transaction():
+            boards = [
+                board
+                for board in self._snapshots._rows.values()
+                if board.official and (board.campaign, board.category) == (campaign, category)
+            ]
+        return [
+            rated(row, board.log_position, board.published_at)
+            for board in thinned(boards, limit)
+            for row in board.rows
+            if row["model"] in models
+        ]
 
 
 # --- the live buffer ----------------------------------------------------------------------------

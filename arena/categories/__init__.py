@@ -4,10 +4,11 @@ What the prompts say is decided once, before the vote is written (`describe`), a
 as `language` and `category_tag`; to which boards a vote belongs follows from the log's fields alone
 (`of_vote`), so that a board stays a pure function of the log.
 
-A key is a language's code (two letters), `multi-turn` or `single-turn`, or the `KEY` of a
-classifier (four letters or more): no two kinds can collide. A `category_tag` is the classifiers'
-keys in alphabetical order with commas between, such as `coding,hard`. A new classifier is one file
-with `KEY`, `TITLE` and `applies`, and its name in `CLASSIFIERS`.
+A key is a language's code (two letters), `multi-turn` or `single-turn`, `people` (whose votes are
+neither a judge's nor a file's), or the `KEY` of a classifier (four letters or more): no two kinds
+can collide. A `category_tag` is the classifiers' keys in alphabetical order with commas between,
+such as `coding,hard`. A new classifier is one file with `KEY`, `TITLE` and `applies`, and its name
+in `CLASSIFIERS`.
 """
 
 from __future__ import annotations
@@ -63,10 +64,12 @@ CLASSIFIERS: tuple[Classifier, ...] = (
 )
 """In the order in which they are asked: later ones may look at what was found."""
 
+PEOPLE = "people"
 MULTI_TURN, SINGLE_TURN = "multi-turn", "single-turn"
 
 TITLES: Mapping[str, Title] = MappingProxyType(
     {
+        PEOPLE: Title("People only", "仅人类投票"),
         **{rule.KEY: Title(*rule.TITLE) for rule in (hard, *CLASSIFIERS)},
         MULTI_TURN: Title("Multi-turn", "多轮对话"),
         SINGLE_TURN: Title("Single turn", "单轮对话"),
@@ -108,7 +111,11 @@ def describe(prompts: Sequence[str]) -> Description:
 
 @lru_cache(maxsize=4096)  # a log has millions of votes and few different fields
 def of_vote(
-    *, language: str | None, category_tag: str | None, turns: int | None
+    *,
+    language: str | None,
+    category_tag: str | None,
+    turns: int | None,
+    voter_kind: str | None = None,
 ) -> tuple[str, ...]:
     """The categories to whose boards a vote belongs, in menu order, from the log's fields only.
 
@@ -120,6 +127,8 @@ def of_vote(
         keys.add(MULTI_TURN if turns > 1 else SINGLE_TURN)
     if (code := languages.board(language)) is not None:
         keys.add(code)
+    if voter_kind == "person":
+        keys.add(PEOPLE)
     return in_order(keys)
 
 

@@ -10,7 +10,8 @@ import httpx
 
 from arena.endpoints.openai_chat import OpenAIChat
 from arena.errors import BadSetting, EndpointUnreachable
-from arena.interfaces import Endpoint, ModelEntry
+from arena.interfaces import Deadlines, Endpoint, EndpointFactory, ModelEntry
+from arena.settings import Settings
 
 PROTOCOLS: dict[str, Callable[[ModelEntry, Callable[[], str]], Endpoint]] = {
     "openai": OpenAIChat,
@@ -38,6 +39,27 @@ def build(entry: ModelEntry, *, demo_folder: Path | None) -> Endpoint:
         return protocol(entry, partial(_demo_address, name, demo_folder))
     _check_address(entry)
     return protocol(entry, lambda: entry.base_url)
+
+
+def demo_folder(settings: Settings) -> Path:
+    """Where the demo's processes say how they are reached."""
+    return settings.data / "demo"
+
+
+def factory(settings: Settings) -> EndpointFactory:
+    """Builds endpoints as these settings have it."""
+    return partial(build, demo_folder=demo_folder(settings))
+
+
+def deadlines(settings: Settings) -> Deadlines:
+    """How long an endpoint may take for what."""
+    return Deadlines(
+        connect=settings.connect_seconds,
+        first_byte=settings.first_byte_seconds,
+        stall=settings.stall_seconds,
+        total=settings.total_seconds,
+        max_chars=settings.max_answer_chars,
+    )
 
 
 def _demo_address(name: str, folder: Path | None) -> str:

@@ -6,15 +6,38 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Update, case, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Update,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from arena.battle import SIDES, SKIPPED, Answer, Battle, BattleState, Turn, TurnState, sources_of
-from arena.clock import now
+from arena.clock import now, today
+from arena.interfaces import Act, Report, Summary, Usage
+from arena.store.audit import write_act
 from arena.store.engine import Database
-from arena.store.tables import battles, reports, turns
+from arena.store.tables import battles, records, reports, turns
+from arena.store.usage import add_usage
 
 BATTLE_COLUMNS = [battles.c[name] for name in Battle.__slots__]
 _OPEN = (BattleState.created, BattleState.running)
+_MODELS = (battles.c.model_a, battles.c.model_b)
+_REPORT_COLUMNS = [reports.c[name] for name in Report.__slots__]
+
+_vote = (records.c.battle_id == battles.c.id) & (records.c.type == "vote")
+_first_turn = (turns.c.battle_id == battles.c.id) & (turns.c.number == 1)
+_SUMMARIES = select(
+    *BATTLE_COLUMNS, turns.c.prompt, records.c.grade, records.c.both_bad
+).select_from(battles.join(turns, _first_turn).outerjoin(records, _vote))
 
 
 def battle_of(fields: Mapping[Any, Any]) -> Battle:
@@ -122,6 +145,30 @@ class SqlBattles:
         with self._db.read() as connection:
             return {name: count for name, count in connection.execute(query)}
 
+    def void_rates(self) -> dict[str, dict[str, float]]:
+        over = battles.c.state.in_((BattleState.voted, BattleState.skipped, BattleState.void))
+        asked: dict[tuple[str, str], int] = defaultdict(int)
+        failed: dict[tuple[str, str], int] = defaultdict(int)
+        with self._db.read() as connection:
+            for side in SIDES:
+                who = (battles.c.campaign, battles.c[f"model_{side}"])
+                # a battle knows how many turns it had: their long rows are not read
+                count = select(*who, func.sum(battles.c.turn)).where(over).group_by(*who)
+                for campaign, model, number in connection.execute(count):
+                    asked[campaign, model] += int(number)
+                count = (
+                    select(*who, func.count())
+                    .select_from(turns.join(battles, battles.c.id == turns.c.battle_id))
+                    .where(turns.c.void_side == side, over)
+                    .group_by(*who)
+                )
+                for campaign, model, number in connection.execute(count):
+                    failed[campaign, model] += number
+        rates: dict[str, dict[str, float]] = defaultdict(dict)
+        for (campaign, model), number in asked.items():
+            rates[campaign][model] = failed[campaign, model] / number
+        return dict(rates)
+
     def waiting(self) -> list[str]:
         with self._db.read() as connection:
             return list(
@@ -174,11 +221,14 @@ class SqlBattles:
                 f"ttft_{side}": answer.ttft,
                 f"duration_{side}": answer.duration,
             }
-        statement = _held(battle_id, number, runner, BattleState.ready)
+        statement = _held(battle_id, number, runner, BattleState.ready).returning(*_MODELS)
         with self._db.write() as connection:
-            if not _won(connection, statement):
+            models = connection.execute(statement).first()
+            if models is None:
                 return False
             connection.execute(_update_turn(battle_id, number).values(values))
+            done = [Usage.of(answer) for answer in answers]
+            add_usage(connection, today(), zip(models, done, strict=True))
         return True
 
     def fail_turn(
@@ -198,11 +248,15 @@ class SqlBattles:
             statement = _held(battle_id, number, runner, BattleState.ready)
         failure = {"void_reason": reason, "void_side": side, "void_error": error}
         with self._db.write() as connection:
-            if not _won(connection, statement):
+            models = connection.execute(statement.returning(*_MODELS)).first()
+            if models is None:
                 return False
             connection.execute(
                 _update_turn(battle_id, number).values(state=TurnState.void, **failure)
             )
+            if side is not None:
+                failed = models[0] if side == "a" else models[1]
+                add_usage(connection, today(), [(failed, Usage(failures=1))])
         return True
 
     def add_turn(
@@ -254,13 +308,120 @@ class SqlBattles:
             ).all()
         return {row.id: "stop" if row.state == BattleState.running else "leave" for row in rows}
 
-    def report(self, battle_id: str, voter: str, reason: str) -> None:
+    # --- lists --------------------------------------------------------------------------------
+
+    def of_voter(
+        self, voter: str, *, before: str | None, limit: int, erased: bool = False
+    ) -> list[Summary]:
+        place = tuple_(battles.c.created_at, battles.c.id)
+        query = _SUMMARIES.where(battles.c.voter == voter)
+        if not erased:
+            query = query.where(battles.c.erased_at.is_(None))
+        if before is not None:
+            reached = battles.alias()
+            begun = select(reached.c.created_at).where(
+                reached.c.id == before, reached.c.voter == voter
+            )
+            query = query.where(place < tuple_(begun.scalar_subquery(), before))
+        newest = battles.c.created_at.desc(), battles.c.id.desc()
+        return self._summaries(query.order_by(*newest).limit(limit))
+
+    def shared_with(self, model: str, campaigns: Sequence[str], limit: int) -> list[Summary]:
+        query = _SUMMARIES.where(
+            battles.c.shared_at.is_not(None),
+            battles.c.campaign.in_(campaigns),
+            or_(battles.c.model_a == model, battles.c.model_b == model),
+        )
+        newest = battles.c.shared_at.desc(), battles.c.id
+        return self._summaries(query.order_by(*newest).limit(limit))
+
+    def _summaries(self, query: Select[Any]) -> list[Summary]:
+        with self._db.read() as connection:
+            return [
+                Summary(
+                    battle=battle_of({name: row._mapping[name] for name in Battle.__slots__}),
+                    prompt=row.prompt,
+                    grade=row.grade,
+                    both_bad=row.both_bad,
+                )
+                for row in connection.execute(query)
+            ]
+
+    def kept(self, until: str, limit: int) -> list[str]:
+        query = (
+            select(battles.c.id)
+            .where(battles.c.erased_at.is_(None), battles.c.created_at < until)
+            .order_by(battles.c.created_at)
+            .limit(limit)
+        )
+        with self._db.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    # --- sharing ------------------------------------------------------------------------------
+
+    def share(self, battle_id: str) -> bool:
+        statement = (
+            update(battles)
+            .where(
+                battles.c.id == battle_id,
+                battles.c.state == BattleState.voted,
+                battles.c.erased_at.is_(None),
+            )
+            .values(shared_at=func.coalesce(battles.c.shared_at, now()))
+        )
+        with self._db.write() as connection:
+            return _won(connection, statement)
+
+    def unshare(self, battle_id: str) -> None:
         with self._db.write() as connection:
             connection.execute(
-                insert(reports).values(
-                    battle_id=battle_id, voter=voter, reason=reason, created_at=now()
-                )
+                update(battles).where(battles.c.id == battle_id).values(shared_at=None)
             )
+
+    # --- reports ------------------------------------------------------------------------------
+
+    def report(self, battle_id: str, voter: str, reason: str, side: str | None = None) -> None:
+        said = {"reason": reason, "created_at": now(), "handled_at": None}
+        earlier = update(reports).where(
+            reports.c.battle_id == battle_id,
+            reports.c.voter == voter,
+            reports.c.side.is_not_distinct_from(side),
+        )
+        with self._db.write() as connection:
+            # so that of two reports at once the second one sees the first
+            connection.execute(
+                select(battles.c.id).where(battles.c.id == battle_id).with_for_update()
+            )
+            if not _won(connection, earlier.values(said)):
+                whose = {"battle_id": battle_id, "voter": voter, "side": side}
+                connection.execute(insert(reports).values(said | whose))
+
+    def reports_of(self, voter: str) -> list[Report]:
+        query = select(*_REPORT_COLUMNS).where(reports.c.voter == voter).order_by(reports.c.n)
+        with self._db.read() as connection:
+            return [Report(*row) for row in connection.execute(query)]
+
+    def open_reports(self, limit: int) -> list[Report]:
+        query = (
+            select(*_REPORT_COLUMNS)
+            .where(reports.c.handled_at.is_(None))
+            .order_by(reports.c.created_at, reports.c.n)
+            .limit(limit)
+        )
+        with self._db.read() as connection:
+            return [Report(*row) for row in connection.execute(query)]
+
+    def handle_reports(self, battle_id: str, act: Act) -> bool:
+        statement = (
+            update(reports)
+            .where(reports.c.battle_id == battle_id, reports.c.handled_at.is_(None))
+            .values(handled_at=act.at)
+        )
+        with self._db.write() as connection:
+            handled = connection.execute(statement).rowcount > 0
+            if handled:
+                write_act(connection, act)
+        return handled
 
 
 def _held(battle_id: str, number: int, runner: str, target: BattleState) -> Update:

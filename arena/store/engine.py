@@ -140,6 +140,7 @@ def _configure_sqlite(engine: Engine) -> None:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
+            "secure_delete=ON",  # erased text must not stay in the file's free pages
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

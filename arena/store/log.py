@@ -1,4 +1,8 @@
-"""The log in SQL: append, seal, read. Nothing here updates a record but to give it its `seq`."""
+"""The log in SQL: append, seal, read, erase.
+
+No record changes after it is written, but for what its leaf does not cover: its `seq`, and the
+traces of the request that an erasure removes.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from arena.battle import Battle, BattleState
+from arena.battle import SKIPPED, Battle, BattleState, TurnState, sources_of
 from arena.clock import now
 from arena.errors import Conflict
-from arena.interfaces import Campaign, Counted, Lease, Outcome, StoredVote
-from arena.records import LEAF_FIELDS, Content, LogRow, Record
+from arena.interfaces import Act, Campaign, Counted, Lease, Outcome, StoredVote
+from arena.records import LEAF_FIELDS, Content, LogRow, Record, remark
+from arena.store.audit import write_act
 from arena.store.battles import BATTLE_COLUMNS, battle_of, move
 from arena.store.engine import Database
 from arena.store.registry import add_campaign, hold
-from arena.store.tables import battles, contents, imports, pseudonyms, records, turns
+from arena.store.tables import battles, contents, imports, pseudonyms, records, reports, turns
 
 _RECORD_COLUMNS = [records.c[name] for name in LEAF_FIELDS]
 _COUNTED_COLUMNS = [records.c[name] for name in Counted.__slots__]
 _WHY = (turns.c.void_reason, turns.c.void_side, turns.c.void_error)
 _BATCH = 1_000
+_NOBODY = ""
 
 
 def _record(row: Row[Any]) -> Record:
@@ -51,6 +57,48 @@ def _append(connection: Connection, rows: Iterable[tuple[Record, Content | None]
             connection.execute(insert(contents), texts)
         count += sum(record.type == "vote" for record, _ in batch)
     return count
+
+
+def _erase(connection: Connection, battle_ids: Sequence[str], reason: str) -> list[str]:
+    """Erase the text of these battles and append what the log says of it."""
+    at = now()
+    here = battles.c.id.in_(battle_ids)
+    connection.execute(
+        update(battles)
+        .where(here, battles.c.state.in_(sources_of(BattleState.skipped)))
+        .values(state=BattleState.skipped, ended_at=at)
+    )
+    statement = update(battles).where(here, battles.c.erased_at.is_(None))
+    ids = list(
+        connection.execute(
+            statement.values(erased_at=at, shared_at=None).returning(battles.c.id)
+        ).scalars()
+    )
+    said = turns.c.battle_id.in_(ids)
+    connection.execute(update(turns).where(said).values(prompt="", void_error=None, steps=[]))
+    endings: tuple[tuple[TurnState, dict[str, Any]], ...] = (
+        (TurnState.ready, {"text_a": "", "text_b": ""}),
+        (TurnState.running, {"state": TurnState.void, "void_reason": SKIPPED}),
+    )
+    for state, values in endings:
+        connection.execute(update(turns).where(said, turns.c.state == state).values(values))
+    reported = update(reports).where(reports.c.battle_id.in_(ids))
+    handled_at = func.coalesce(reports.c.handled_at, at)
+    connection.execute(reported.values(reason="", handled_at=handled_at))
+    _erase_votes(connection, ids, reason, at)
+    return ids
+
+
+def _erase_votes(connection: Connection, battle_ids: Sequence[str], reason: str, at: str) -> None:
+    voted = records.c.battle_id.in_(battle_ids) & (records.c.type == "vote")
+    votes = [_record(row) for row in connection.execute(select(*_RECORD_COLUMNS).where(voted))]
+    ids = [vote.id for vote in votes]
+    connection.execute(delete(contents).where(contents.c.record_id.in_(ids)))
+    # the request's digest would still confirm a guessed comment
+    connection.execute(
+        update(records).where(voted).values(idempotency_key=None, request_digest=None)
+    )
+    _append(connection, ((remark("erasure", vote, reason, at), None) for vote in votes))
 
 
 class SqlVoteLog:
@@ -107,14 +155,81 @@ class SqlVoteLog:
             return None
         return StoredVote(_record(row), row.hash, row.idempotency_key, row.request_digest)
 
+    def content(self, record_id: str) -> Content | None:
+        columns = [contents.c[name] for name in Content.__slots__]
+        with self._db.read() as connection:
+            row = connection.execute(
+                select(*columns).where(contents.c.record_id == record_id)
+            ).first()
+        return None if row is None else Content(*row)
+
+    def find(self, name: str) -> LogRow | None:
+        named = or_(records.c.id == name, records.c.battle_id == name, records.c.hash == name)
+        found = self._votes(_with_content().where(records.c.type == "vote", named).limit(1))
+        return found[0] if found else None
+
+    def remarked(self, limit: int) -> list[LogRow]:
+        newest = (
+            select(records.c.target, func.max(records.c.n).label("n"))
+            .where(records.c.target.is_not(None), records.c.type.in_(("flag", "exclusion")))
+            .group_by(records.c.target)
+            .order_by(func.max(records.c.n).desc())
+            .limit(limit)
+            .subquery()
+        )
+        query = _with_content().join(newest, newest.c.target == records.c.id)
+        return self._votes(query.order_by(newest.c.n.desc()))
+
+    def _votes(self, query: Select[Any]) -> list[LogRow]:
+        with self._db.read() as connection:
+            rows = connection.execute(query).all()
+            said = _said_of([row.id for row in rows], None, connection)
+        return [_log_row(row, said.get(row.id, [])) for row in rows]
+
+    # --- erasure ----------------------------------------------------------------------------
+
+    def erase(
+        self,
+        battle_ids: Sequence[str],
+        reason: str,
+        *,
+        act: Act | None = None,
+        lease: Lease | None = None,
+    ) -> list[str]:
+        with self._db.write() as connection:
+            if lease is not None:
+                hold(connection, lease)
+            erased = _erase(connection, battle_ids, reason)
+            if erased and act is not None:
+                write_act(connection, act)
+        return erased
+
+    def forget(self, voter: str) -> bool:
+        own = battles.c.voter == voter
+        kept = select(battles.c.id).where(own, battles.c.erased_at.is_(None)).limit(1)
+        with self._db.write() as connection:
+            if connection.execute(kept).first() is not None:
+                return False
+            connection.execute(update(battles).where(own).values(voter=_NOBODY))
+            connection.execute(
+                update(reports).where(reports.c.voter == voter).values(voter=_NOBODY)
+            )
+            connection.execute(delete(pseudonyms).where(pseudonyms.c.voter == voter))
+        return True
+
     # --- other records ----------------------------------------------------------------------
 
     def append(
-        self, rows: Iterable[tuple[Record, Content | None]], lease: Lease | None = None
+        self,
+        rows: Iterable[tuple[Record, Content | None]],
+        lease: Lease | None = None,
+        act: Act | None = None,
     ) -> int:
         with self._db.write() as connection:
             if lease is not None:
                 hold(connection, lease)
+            if act is not None:
+                write_act(connection, act)
             return _append(connection, rows)
 
     def import_file(
@@ -247,13 +362,18 @@ def _with_content() -> Select[Any]:
     ).select_from(records.outerjoin(contents, contents.c.record_id == records.c.id))
 
 
-def _said_of(ids: Sequence[str], until: int, connection: Connection) -> dict[str, list[Any]]:
-    """Flags and exclusions, by the record that they are about, in log order."""
+def _said_of(ids: Sequence[str], until: int | None, connection: Connection) -> dict[str, list[Any]]:
+    """Flags and exclusions, by the record that they are about, in log order.
+
+    Without `until`, those that are not sealed yet too.
+    """
     query = (
         select(records.c.target, records.c.type, records.c.reason)
-        .where(records.c.target.in_(ids), records.c.seq <= until)
-        .order_by(records.c.seq)
+        .where(records.c.target.in_(ids))
+        .order_by(records.c.n)
     )
+    if until is not None:
+        query = query.where(records.c.seq <= until)
     said: dict[str, list[Any]] = {}
     for row in connection.execute(query):
         said.setdefault(row.target, []).append(row)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from arena.errors import LeaseLost
+from arena.errors import Conflict, LeaseLost
 from arena.interfaces import (
+    Act,
     Campaign,
+    Invitation,
     Lease,
     LeaseSeen,
     ModelEntry,
@@ -19,8 +21,9 @@ from arena.interfaces import (
     RosterRevision,
     Snapshot,
 )
+from arena.store.audit import write_act
 from arena.store.engine import Database
-from arena.store.tables import campaigns, leases, roster_revisions, snapshots
+from arena.store.tables import campaigns, invitations, leases, roster_revisions, snapshots
 
 _AT_ONCE = 500
 
@@ -41,9 +44,12 @@ class SqlCampaigns:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, campaign: Campaign) -> bool:
+    def add(self, campaign: Campaign, act: Act | None = None) -> bool:
         with self._db.write() as connection:
-            return add_campaign(connection, campaign)
+            added = add_campaign(connection, campaign)
+            if added and act is not None:
+                write_act(connection, act)
+        return added
 
     def get(self, campaign_id: str) -> Campaign | None:
         query = select(campaigns).where(campaigns.c.id == campaign_id)
@@ -55,6 +61,41 @@ class SqlCampaigns:
         query = select(campaigns).order_by(campaigns.c.position, campaigns.c.id)
         with self._db.read() as connection:
             return [Campaign(*row) for row in connection.execute(query)]
+
+    def change(self, campaign_id: str, changes: Mapping[str, Any], act: Act) -> bool:
+        statement = update(campaigns).where(campaigns.c.id == campaign_id).values(**changes)
+        with self._db.write() as connection:
+            changed = connection.execute(statement).rowcount == 1
+            if changed:
+                write_act(connection, act)
+        return changed
+
+    def invite(self, invitation: Invitation, act: Act) -> None:
+        with self._db.write() as connection:
+            connection.execute(insert(invitations).values(asdict(invitation)))
+            write_act(connection, act)
+
+    def revoke(self, digest: str, at: str, act: Act) -> bool:
+        statement = (
+            update(invitations)
+            .where(invitations.c.digest == digest, invitations.c.revoked_at.is_(None))
+            .values(revoked_at=at)
+        )
+        with self._db.write() as connection:
+            revoked = connection.execute(statement).rowcount == 1
+            if revoked:
+                write_act(connection, act)
+        return revoked
+
+    def invitations(self) -> list[Invitation]:
+        query = select(invitations).order_by(invitations.c.created_at.desc(), invitations.c.digest)
+        with self._db.read() as connection:
+            return [Invitation(*row) for row in connection.execute(query)]
+
+    def invited(self, digests: Sequence[str]) -> list[Invitation]:
+        query = select(invitations).where(invitations.c.digest.in_(digests))
+        with self._db.read() as connection:
+            return [Invitation(*row) for row in connection.execute(query)]
 
 
 class SqlRoster:
@@ -73,21 +114,31 @@ class SqlRoster:
             row = connection.execute(query).first()
         return _NO_ROSTER if row is None else _roster(row)
 
-    def replace(self, entries: Sequence[ModelEntry], at: str) -> RosterRevision:
-        """Make these the roster; a new revision only when something changed."""
-        with self._db.write() as connection:
-            current = _current_roster(connection)
-            if list(current.entries) == list(entries):
-                return current
-            revision = RosterRevision(current.revision + 1, at, tuple(entries))
-            connection.execute(
-                insert(roster_revisions).values(
-                    revision=revision.revision,
-                    at=at,
-                    entries=[asdict(entry) for entry in entries],
-                )
-            )
-        return revision
+    def replace(
+        self,
+        entries: Sequence[ModelEntry],
+        at: str,
+        *,
+        file_digest: str | None = None,
+        after: int | None = None,
+        act: Act | None = None,
+    ) -> RosterRevision:
+        moved = Conflict("The roster was changed meanwhile. Look at it again.")
+        try:
+            with self._db.write() as connection:
+                current = _current_roster(connection)
+                if after is not None and after != current.revision:
+                    raise moved
+                file_digest = file_digest or current.file_digest
+                if list(current.entries) == list(entries):
+                    return _remember_file(connection, current, file_digest)
+                fresh = RosterRevision(current.revision + 1, at, tuple(entries), file_digest)
+                _add_revision(connection, fresh)
+                if act is not None:
+                    write_act(connection, act)
+        except IntegrityError as error:  # another process added this revision at the same moment
+            raise moved from error
+        return fresh
 
     def history(self) -> list[RosterRevision]:
         query = select(roster_revisions).order_by(roster_revisions.c.revision)
@@ -96,6 +147,30 @@ class SqlRoster:
 
 
 _NO_ROSTER = RosterRevision(0, "", ())
+
+
+def _add_revision(connection: Connection, fresh: RosterRevision) -> None:
+    connection.execute(
+        insert(roster_revisions).values(
+            revision=fresh.revision,
+            at=fresh.at,
+            entries=[asdict(entry) for entry in fresh.entries],
+            file_digest=fresh.file_digest,
+        )
+    )
+
+
+def _remember_file(
+    connection: Connection, current: RosterRevision, file_digest: str | None
+) -> RosterRevision:
+    """The file changed to what the roster is already: it has been taken over all the same."""
+    if file_digest != current.file_digest:
+        connection.execute(
+            update(roster_revisions)
+            .where(roster_revisions.c.revision == current.revision)
+            .values(file_digest=file_digest)
+        )
+    return replace(current, file_digest=file_digest)
 
 
 def _current_roster(connection: Connection) -> RosterRevision:
@@ -110,6 +185,7 @@ def _roster(row: Row[Any]) -> RosterRevision:
         row.revision,
         row.at,
         tuple(ModelEntry(**{**e, **{k: tuple(e[k]) for k in lists}}) for e in row.entries),
+        row.file_digest,
     )
 
 
@@ -142,6 +218,14 @@ class SqlLeases:
         with self._db.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else LeaseSeen(*row)
+
+    def held(self) -> dict[str, LeaseSeen]:
+        query = select(leases).where(leases.c.holder.is_not(None))
+        with self._db.read() as connection:
+            return {
+                row.name: LeaseSeen(row.holder, row.fence, row.beat)
+                for row in connection.execute(query)
+            }
 
     def take(self, name: str, holder: str, seen: LeaseSeen | None) -> Lease | None:
         """Take a lease that is still exactly as it was `seen` (None: never held).
@@ -223,10 +307,14 @@ class SqlSnapshots:
                 some = ids[start : start + _AT_ONCE]
                 connection.execute(delete(snapshots).where(snapshots.c.id.in_(some)))
 
-    def categories(self, campaign: str) -> list[str]:
-        query = select(snapshots.c.category).where(snapshots.c.campaign == campaign).distinct()
+    def offered(self, campaigns: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        board = (snapshots.c.campaign, snapshots.c.category, snapshots.c.method)
+        query = select(*board).where(snapshots.c.campaign.in_(campaigns)).distinct()
+        found: dict[str, dict[str, list[str]]] = {campaign: {} for campaign in campaigns}
         with self._db.read() as connection:
-            return sorted(connection.execute(query).scalars())
+            for campaign, category, method in sorted(map(tuple, connection.execute(query))):
+                found[campaign].setdefault(category, []).append(method)
+        return found
 
     def history(self, campaigns: Sequence[str], limit: int) -> list[dict[str, Any]]:
         """What was published, newest first, without the rows."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from arena.errors import ArenaError
+from arena.store.audit import SqlAudit
 from arena.store.battles import SqlBattles
 from arena.store.engine import Database
+from arena.store.figures import SqlFigures
 from arena.store.log import SqlVoteLog
 from arena.store.migrate import require_current
 from arena.store.registry import SqlCampaigns, SqlLeases, SqlRoster, SqlSnapshots
+from arena.store.usage import SqlUsage
 
 
 class SqlStore:
@@ -20,9 +23,12 @@ class SqlStore:
         self.battles = SqlBattles(database)
         self.votes = SqlVoteLog(database)
         self.snapshots = SqlSnapshots(database)
+        self.figures = SqlFigures(database)
         self.campaigns = SqlCampaigns(database)
         self.roster = SqlRoster(database)
         self.leases = SqlLeases(database)
+        self.audit = SqlAudit(database)
+        self.usage = SqlUsage(database)
 
     def ping(self) -> None:
         """Raise `Unavailable` unless the database answers."""

@@ -97,6 +97,19 @@ battles = Table(
         sqlite_where=text("state IN ('skipped', 'void')"),
         postgresql_where=text("state IN ('skipped', 'void')"),
     ),
+    # The few that are shared, and, for the retention, the oldest that still have their text.
+    Index(
+        "ix_battles_shared",
+        "shared_at",
+        sqlite_where=text("shared_at IS NOT NULL"),
+        postgresql_where=text("shared_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_battles_kept",
+        "created_at",
+        sqlite_where=text("erased_at IS NULL"),
+        postgresql_where=text("erased_at IS NULL"),
+    ),
 )
 
 turns = Table(

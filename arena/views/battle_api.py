@@ -1,4 +1,4 @@
-"""`/api/battles`: start, follow, vote."""
+"""`/api/battles`: start, follow, vote; what is the voter's own."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from arena.battles import Ballot
+from arena.clock import now, today
 from arena.errors import MalformedRequest, NotFound
 from arena.relay import Event
 from arena.views import schemas
-from arena.views.context import services, voter
+from arena.views.context import known_voter, reader, services, voter
 from arena.views.openapi import operation
 
 blueprint = Blueprint("battles", __name__, url_prefix="/api/battles")
+
+LISTED, MOST_LISTED = 20, 100
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 @blueprint.url_value_preprocessor
-def _check_id(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+def check_id(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+    """Raises `NotFound` for what no battle can be called."""
     if values and not _ID.fullmatch(values["battle_id"]):
         raise NotFound("There is no such battle of yours.")
 
@@ -37,19 +41,109 @@ def _view(battle_id: str) -> dict[str, Any]:
     "Start a battle",
     body=schemas.NewBattle,
     answers={201: schemas.BattleView},
-    refusals=(400, 403, 404, 409, 413, 422, 429, 503),
+    refusals=(400, 403, 404, 409, 410, 413, 422, 429, 503),
     gives={"Location": "The battle's address."},
 )
 def start() -> tuple[Response, int, dict[str, str]]:
     body = schemas.read_body(schemas.NewBattle)
-    battle = services().battles.start(voter(), body.prompt, body.campaign, body.redraw_of)
+    battle = services().battles.start(
+        voter(), body.prompt, body.campaign, body.redraw_of, reader=reader()
+    )
     return jsonify(_view(battle.id)), 201, {"Location": f"/api/battles/{battle.id}"}
 
 
+@blueprint.get("")
+@operation(
+    "Your battles, newest first",
+    answers={200: schemas.BattlesView},
+    refusals=(422, 503),
+    query={
+        "before": "Go on after this battle: `next` of the answer before.",
+        "limit": f"At most so many, up to {MOST_LISTED}; default {LISTED}.",
+    },
+)
+def mine() -> Response:
+    limit = min(schemas.whole_number("limit", LISTED), MOST_LISTED)
+    battles, following = battles_page(limit)
+    return jsonify({"battles": battles, "next": following})
+
+
+def battles_page(limit: int) -> tuple[list[dict[str, Any]], str | None]:
+    """One page of the voter's battles as `?before=` asks for it, and the `before` of the next."""
+    who, before = known_voter(), schemas.word("before")
+    found = [] if who is None else services().belongings.page(who, before, limit + 1)
+    return found[:limit], found[limit - 1]["id"] if limit and len(found) > limit else None
+
+
+@blueprint.get("/export")
+@operation(
+    "All that is stored of your battles",
+    answers={200: schemas.OwnDataView},
+    refusals=(503,),
+    gives={"Content-Disposition": "A file to keep."},
+)
+def export() -> Response:
+    who = known_voter()
+    battles = iter(()) if who is None else services().belongings.export(who)
+    name = f"arena-my-battles-{today()}.json"
+    return Response(
+        _own_data(battles),
+        mimetype="application/json",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _own_data(battles: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """The document, battle by battle: an eager voter has more than a process should hold."""
+    yield f'{{"exported_at": "{now()}", "battles": ['
+    for number, battle in enumerate(battles):
+        yield ("," if number else "") + "\n" + json.dumps(battle, ensure_ascii=False, indent=1)
+    yield "\n]}\n"
+
+
 @blueprint.get("/<battle_id>")
-@operation("Look at your battle", answers={200: schemas.BattleView}, refusals=(404, 503))
+@operation(
+    "Look at your battle, or at one that its voter shares",
+    answers={200: schemas.ReadableView},
+    refusals=(404, 410, 503),
+)
 def look(battle_id: str) -> Response:
-    return jsonify(_view(battle_id))
+    try:
+        return jsonify(_view(battle_id))
+    except NotFound:
+        shared = services().battles.shared(voter(), battle_id, reader())
+        if shared is None:
+            raise
+        return jsonify(shared)
+
+
+@blueprint.delete("/<battle_id>")
+@operation(
+    "Erase the text of your battle for good; a vote stays in the log without it",
+    answers={204: None},
+    refusals=(403, 404, 503),
+)
+def erase(battle_id: str) -> tuple[str, int]:
+    services().belongings.erase(voter(), battle_id)
+    return "", 204
+
+
+@blueprint.post("/<battle_id>/share")
+@operation(
+    "Let anybody read your battle, names and vote with it",
+    answers={204: None},
+    refusals=(403, 404, 409, 410, 503),
+)
+def share(battle_id: str) -> tuple[str, int]:
+    services().battles.share(voter(), battle_id)
+    return "", 204
+
+
+@blueprint.delete("/<battle_id>/share")
+@operation("Let nobody else read it any more", answers={204: None}, refusals=(403, 404, 410, 503))
+def unshare(battle_id: str) -> tuple[str, int]:
+    services().battles.unshare(voter(), battle_id)
+    return "", 204
 
 
 @blueprint.post("/<battle_id>/turns")
@@ -57,7 +151,7 @@ def look(battle_id: str) -> Response:
     "Ask both models again",
     body=schemas.NewTurn,
     answers={201: schemas.BattleView},
-    refusals=(400, 403, 404, 409, 413, 422, 429, 503),
+    refusals=(400, 403, 404, 409, 410, 413, 422, 429, 503),
 )
 def follow_up(battle_id: str) -> tuple[Response, int]:
     body = schemas.read_body(schemas.NewTurn)
@@ -70,7 +164,7 @@ def follow_up(battle_id: str) -> tuple[Response, int]:
     "Vote, and learn the names",
     body=schemas.Vote,
     answers={200: schemas.RevealView},
-    refusals=(400, 403, 404, 409, 413, 422, 503),
+    refusals=(400, 403, 404, 409, 410, 413, 422, 503),
     headers={"Idempotency-Key": "Same key and body: the same answer for ever."},
 )
 def vote(battle_id: str) -> Response:
@@ -88,14 +182,14 @@ def _idempotency_key() -> str | None:
 
 
 @blueprint.post("/<battle_id>/stop")
-@operation("End the answers here", answers={204: None}, refusals=(403, 404, 409, 503))
+@operation("End the answers here", answers={204: None}, refusals=(403, 404, 409, 410, 503))
 def stop(battle_id: str) -> tuple[str, int]:
     services().battles.stop(voter(), battle_id)
     return "", 204
 
 
 @blueprint.post("/<battle_id>/skip")
-@operation("Leave without a vote", answers={204: None}, refusals=(403, 404, 409, 503))
+@operation("Leave without a vote", answers={204: None}, refusals=(403, 404, 409, 410, 503))
 def skip(battle_id: str) -> tuple[str, int]:
     services().battles.skip(voter(), battle_id)
     return "", 204
@@ -106,11 +200,11 @@ def skip(battle_id: str) -> tuple[str, int]:
     "Tell the operator about an answer",
     body=schemas.Report,
     answers={204: None},
-    refusals=(400, 403, 404, 413, 422, 503),
+    refusals=(400, 403, 404, 410, 413, 422, 503),
 )
 def report(battle_id: str) -> tuple[str, int]:
     body = schemas.read_body(schemas.Report)
-    services().battles.report(voter(), battle_id, body.reason)
+    services().battles.report(voter(), battle_id, body.reason, body.side)
     return "", 204
 
 
@@ -118,7 +212,7 @@ def report(battle_id: str) -> tuple[str, int]:
 @operation(
     "Follow a turn: server-sent events `delta`, at last `ready` or `void`",
     answers={200: "text/event-stream", 204: None},
-    refusals=(404, 422, 503),
+    refusals=(404, 410, 422, 503),
     query={"turn": "Default: the latest turn."},
     headers={"Last-Event-ID": "Continue after this event; unknown: from the start."},
 )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
 from arena import categories, roster
 from arena.boards import METHODS, OVERALL
+from arena.campaigns import STRANGER, Reader
 from arena.interfaces import LookAgain
 from arena.records import LogRow
 from arena.relay import HEARTBEAT_SECONDS
-from arena.views import schemas
+from arena.views import context, schemas
 from arena.views.battle_api import event_stream
 from arena.views.context import Services, services
 from arena.views.openapi import operation
@@ -34,18 +35,19 @@ _HISTORY = 1_000
         "method": "Default: auto, the method this campaign publishes.",
     },
     headers={"If-None-Match": "The `ETag` you have: 304 while it is the newest."},
-    gives={"ETag": "Changes with every publication."},
+    gives={"ETag": "Changes with whatever the board says."},
 )
 def board() -> Response:
     found = services()
+    chosen = context.campaign(schemas.word("campaign"))
     published = found.boards.get(
-        found.campaigns.get(schemas.word("campaign")),
+        chosen,
         schemas.word("category") or OVERALL,
         request.args.get("method", "auto"),
     )
     response = Response(published.body, mimetype="application/json")
     response.set_etag(published.etag)
-    response.headers["Cache-Control"] = "no-cache"
+    response.headers["Cache-Control"] = "no-cache" if chosen.public else "private, no-cache"
     response.make_conditional(request)
     return response
 
@@ -59,12 +61,12 @@ def board() -> Response:
 def board_events() -> Response:
     found = services()
     found.streams.take()
-    response = event_stream(_announcements(found))
+    response = event_stream(_announcements(found, context.reader()))
     response.call_on_close(found.streams.give_back)
     return response
 
 
-def _announcements(found: Services) -> Iterator[str]:
+def _announcements(found: Services, reader: Reader) -> Iterator[str]:
     with found.live.boards() as subscription:
         yield ": open\n\n"  # from here on nothing is missed
         while True:
@@ -72,8 +74,8 @@ def _announcements(found: Services) -> Iterator[str]:
             if message is None:
                 yield ": still here\n\n"
             elif isinstance(message, LookAgain):
-                yield from map(_snapshot_event, _newest(found))
-            elif _is_public(found, message["campaign"]):
+                yield from map(_snapshot_event, _newest(found, reader))
+            elif _may_see(found, reader, message["campaign"]):
                 yield _snapshot_event(message)
 
 
@@ -81,16 +83,20 @@ def _snapshot_event(snapshot: dict[str, Any]) -> str:
     return f"event: snapshot\ndata: {json.dumps(snapshot, separators=(',', ':'))}\n\n"
 
 
-def _newest(found: Services) -> Iterator[dict[str, Any]]:
+def _newest(found: Services, reader: Reader) -> Iterator[dict[str, Any]]:
     """The current boards, for followers who may have missed their announcements."""
-    for campaign in found.campaigns.public():
+    for campaign in found.campaigns.visible(reader):
         snapshot = found.store.snapshots.latest(campaign.id, OVERALL)
         if snapshot is not None:
             yield snapshot.announcement()
 
 
-def _is_public(found: Services, campaign_id: str) -> bool:
-    return any(campaign.id == campaign_id for campaign in found.campaigns.public())
+def _may_see(found: Services, reader: Reader, campaign_id: str) -> bool:
+    if found.boards.is_public(campaign_id):  # of every follower and message: asked of no database
+        return True
+    return reader != STRANGER and any(
+        campaign.id == campaign_id for campaign in found.campaigns.visible(reader)
+    )
 
 
 @blueprint.get("/boards")
@@ -100,9 +106,8 @@ def _is_public(found: Services, campaign_id: str) -> bool:
     refusals=(503,),
 )
 def boards() -> Response:
-    found = services()
-    public = [campaign.id for campaign in found.campaigns.public()]
-    return jsonify({"boards": found.store.snapshots.history(public, _HISTORY)})
+    visible = [campaign.id for campaign in context.campaigns()]
+    return jsonify({"boards": services().store.snapshots.history(visible, _HISTORY)})
 
 
 @blueprint.get("/campaigns")
@@ -113,27 +118,27 @@ def boards() -> Response:
 )
 def campaigns() -> Response:
     found = services()
-    public = found.campaigns.public()
-    events = found.store.votes.events([campaign.id for campaign in public])
+    visible = context.campaigns()
+    offered = found.boards.offered(*visible)
+    events = found.store.votes.events([campaign.id for campaign in visible])
     return jsonify(
         {
             "campaigns": [
                 {
                     **campaign.to_json(),
-                    "categories": _categories(found, campaign.id),
+                    "categories": _categories(offered[campaign.id]),
                     "methods": [
                         _method_event(row) for row in events if row.record.campaign == campaign.id
                     ],
                 }
-                for campaign in public
+                for campaign in visible
             ]
         }
     )
 
 
-def _categories(found: Services, campaign: str) -> list[dict[str, str]]:
-    keys = set(found.store.snapshots.categories(campaign)) & categories.TITLES.keys()
-    titles = ((key, categories.title(key)) for key in categories.in_order(keys))
+def _categories(boards: Iterable[str]) -> list[dict[str, str]]:
+    titles = ((key, categories.title(key)) for key in boards if key != OVERALL)
     return [{"id": key, "title": title.en, "title_zh": title.zh} for key, title in titles]
 
 
@@ -162,6 +167,6 @@ def models() -> Response:
     return jsonify(
         {
             "revision": history[-1].revision if history else 0,
-            "models": roster.public(history),
+            "models": roster.public(history, {campaign.id for campaign in context.campaigns()}),
         }
     )

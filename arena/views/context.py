@@ -8,19 +8,28 @@ import secrets
 import threading
 from dataclasses import dataclass
 
-from flask import current_app, g, request
-from itsdangerous import BadSignature, Signer
+from flask import Response, current_app, g, request
+from itsdangerous import BadSignature, Signer, TimestampSigner
 
+from arena.attempts import Attempts
 from arena.battles import Battles
+from arena.belongings import Belongings
 from arena.boards import Boards
-from arena.campaigns import Campaigns
-from arena.errors import Unauthorized, Unavailable
-from arena.interfaces import LiveBuffer, Store
+from arena.campaigns import Campaigns, Reader
+from arena.errors import TooMany, Unauthorized, Unavailable
+from arena.figures import Figures
+from arena.interfaces import Campaign, LiveBuffer, Store
+from arena.operators import Operators
 from arena.relay import Relay
 from arena.settings import Settings
+from arena.vitals import Vitals
 
 VOTER_COOKIE = "arena_voter"
 VOTER_COOKIE_SECONDS = 365 * 24 * 3600
+OPERATOR_COOKIE = "arena_operator"
+OPERATOR_COOKIE_SECONDS = 8 * 3600
+INVITATIONS_COOKIE = "arena_invitations"
+_INVITATIONS_KEPT = 20  # a cookie has at most 4 KB
 
 
 class StreamSlots:
@@ -48,8 +57,12 @@ class Services:
     live: LiveBuffer
     campaigns: Campaigns
     battles: Battles
+    belongings: Belongings
     boards: Boards
+    figures: Figures
     relay: Relay
+    operators: Operators
+    vitals: Vitals
     streams: StreamSlots
     exports: StreamSlots
 
@@ -59,32 +72,132 @@ def services() -> Services:
     return found
 
 
-def _signer() -> Signer:
-    return Signer(services().secret_key, salt="voter", digest_method=hashlib.sha256)
+def _signer(salt: str) -> Signer:
+    return Signer(services().secret_key, salt=salt, digest_method=hashlib.sha256)
 
 
 def voter() -> str:
     """The voter of this request; a new one (cookie set by the answer) when there is none valid."""
     if "voter" not in g:
-        try:
-            g.voter = _signer().unsign(request.cookies.get(VOTER_COOKIE, "")).decode()
-        except (BadSignature, UnicodeDecodeError):
+        g.voter = known_voter()
+        if g.voter is None:
             g.voter = secrets.token_hex(16)
-            g.new_voter_cookie = _signer().sign(g.voter).decode()
+            g.new_voter_cookie = _signer("voter").sign(g.voter).decode()
     found: str = g.voter
     return found
 
 
-def is_operator() -> bool:
-    """Whether the request carries the operator's token, compared in constant time."""
+def known_voter() -> str | None:
+    """The voter whose cookie this request has; None for a stranger, who stays one."""
+    try:
+        return _signer("voter").unsign(request.cookies.get(VOTER_COOKIE, "")).decode()
+    except (BadSignature, UnicodeDecodeError):
+        return None
+
+
+def reader() -> Reader:
+    """Who looks, for the campaigns that they may see."""
+    if "reader" not in g:
+        g.reader = Reader(_invitations(), is_operator())
+    found: Reader = g.reader
+    return found
+
+
+def _invitations() -> tuple[str, ...]:
+    """The digests of the invitations that were followed; whether they still hold is not said."""
+    try:
+        given = _signer("invitations").unsign(request.cookies.get(INVITATIONS_COOKIE, ""))
+    except BadSignature:
+        return ()
+    return tuple(given.decode().split("."))
+
+
+def add_invitation(response: Response, digest: str) -> None:
+    """Let the reader's cookie remember one invitation more. No secret is in it."""
+    digests = list(dict.fromkeys([*_invitations(), digest]))[-_INVITATIONS_KEPT:]
+    response.set_cookie(
+        INVITATIONS_COOKIE,
+        _signer("invitations").sign(".".join(digests)).decode(),
+        max_age=VOTER_COOKIE_SECONDS,
+        httponly=True,
+        samesite="Lax",
+        secure=services().settings.cookie_secure,
+    )
+
+
+def campaigns() -> list[Campaign]:
+    """The campaigns that the reader of this request may see."""
+    return services().campaigns.visible(reader())
+
+
+def campaign(campaign_id: str | None) -> Campaign:
+    """One of them, or the default one; raises `NotFound` or `InvitationNeeded`."""
+    return services().campaigns.get(campaign_id, reader())
+
+
+def _operator_signer() -> TimestampSigner:
+    secret = services().secret_key
+    return TimestampSigner(secret, salt="operator", digest_method=hashlib.sha256)
+
+
+def _session_of(token: str) -> bytes:
+    """What a session holds of the token: enough to end with it, nothing to guess it from."""
+    key = services().secret_key.encode()
+    return hmac.new(key, token.encode(), hashlib.sha256).hexdigest().encode()
+
+
+def _is_token(given: str) -> bool:
+    """Whether this is the operator's token, compared in constant time.
+
+    Wrong ones are counted; raises `TooMany` after too many of them.
+    """
     token = services().settings.admin_token
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if token is None or scheme.lower() != "bearer":
+    if token is None:
         return False
-    return hmac.compare_digest(given.encode(), token.encode())
+    attempts: Attempts = current_app.extensions["arena.attempts"]
+    attempts.refuse_too_many(request.remote_addr or "")
+    right = hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
+    if not right:
+        attempts.failed(request.remote_addr or "")
+    return right
+
+
+def _bears_token() -> bool:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and bool(given) and _is_token(given)
+
+
+def _has_session() -> bool:
+    token, cookie = services().settings.admin_token, request.cookies.get(OPERATOR_COOKIE, "")
+    if token is None:
+        return False
+    try:
+        session = _operator_signer().unsign(cookie, max_age=OPERATOR_COOKIE_SECONDS)
+    except BadSignature:
+        return False
+    return hmac.compare_digest(session, _session_of(token))
+
+
+def operator_cookie(token: str) -> str:
+    """The value of a new session's cookie; raises `Unauthorized` or `TooMany`."""
+    if not _is_token(token):
+        raise Unauthorized("This is not the operator's token.")
+    return _operator_signer().sign(_session_of(token)).decode()
+
+
+def is_operator() -> bool:
+    """Whether the request has an operator's session or bears the operator's token."""
+    if "is_operator" not in g:
+        try:
+            g.is_operator = _has_session() or _bears_token()
+        except TooMany as refusal:  # whoever asks for what is public gets it all the same
+            g.is_operator, g.refusal = False, refusal
+    found: bool = g.is_operator
+    return found
 
 
 def require_operator() -> None:
-    """Raises `Unauthorized` unless the request carries the operator's token."""
+    """Raises `Unauthorized` unless the request is an operator's, `TooMany` after wrong tokens."""
     if not is_operator():
-        raise Unauthorized("Send the operator's token: 'Authorization: Bearer <token>'.")
+        missing = Unauthorized("Send the operator's token: 'Authorization: Bearer <token>'.")
+        raise g.get("refusal", missing)

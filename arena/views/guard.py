@@ -11,13 +11,14 @@ from werkzeug.exceptions import HTTPException
 
 from arena.errors import (
     CrossOrigin,
+    InvitationNeeded,
     MalformedRequest,
     NotFound,
     RequestError,
     TooLarge,
     Unauthorized,
 )
-from arena.views.context import VOTER_COOKIE, VOTER_COOKIE_SECONDS, services
+from arena.views.context import VOTER_COOKIE, VOTER_COOKIE_SECONDS, reader, services
 from arena.views.language import template_words
 from arena.views.openapi import PROBLEM_TYPE
 
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_TEXT = 300  # what a client sent is not sent back at any length
 _FOR_PROGRAMS = ("/api/", "/healthz", "/readyz", "/metrics")
+_OPEN_TO_STRANGERS = ("/static/", "/join/", "/admin", "/healthz", "/readyz", "/metrics")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
     "Content-Security-Policy": (
@@ -36,7 +38,8 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), browsing-topics=()",
-    "Referrer-Policy": "no-referrer",
+    # Not no-referrer: with it browsers post our own forms with "Origin: null".
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
@@ -45,6 +48,7 @@ _HEADERS = {
 def install(app: Flask) -> None:
     """Put the guard before and behind every view of the app."""
     app.before_request(_refuse_other_origins)
+    app.before_request(_refuse_strangers)
     app.after_request(_finish)
     app.register_error_handler(RequestError, _refused)
     app.register_error_handler(HTTPException, _http_error)
@@ -63,6 +67,17 @@ def _refuse_other_origins() -> None:
     )
     if foreign:
         raise CrossOrigin("Requests that change something must come from this site's own pages.")
+
+
+def _refuse_strangers() -> None:
+    """In an arena that is private altogether, a stranger sees only that an invitation is needed."""
+    found = services()
+    if (
+        found.settings.private
+        and not request.path.startswith(_OPEN_TO_STRANGERS)
+        and not found.campaigns.admits(reader())
+    ):
+        raise InvitationNeeded("This arena is for invited people only.")
 
 
 def _finish(response: Response) -> Response:
@@ -97,7 +112,7 @@ def _answer(status: int, slug: str, title: str, detail: str, field: str | None) 
             json.dumps(body, ensure_ascii=False), status, mimetype="application/problem+json"
         )
     page = render_template(
-        "error.html", page="error", status=status, title=title, detail=detail, **template_words()
+        "error.html", page="error", status=status, slug=slug, detail=detail, **template_words()
     )
     return Response(page, status, mimetype="text/html")
 

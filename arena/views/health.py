@@ -83,7 +83,7 @@ class _StoreCollector(Collector):
 @operation(
     "Prometheus metrics, for the operator's token",
     answers={200: "text/plain"},
-    refusals=(401, 503),
+    refusals=(401, 429, 503),
     headers=_TOKEN,
 )
 def metrics() -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from arena.views.context import services
 STATIC = Path(__file__).parents[2] / "static"
 LANGUAGES = ("en", "zh")
 COOKIE = "arena_lang"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @cache
@@ -35,6 +37,14 @@ def language() -> str:
     return request.accept_languages.best_match(LANGUAGES, "en")
 
 
+def moment(lang: str, at: str) -> str:
+    """A time as this language writes it, in UTC."""
+    time = datetime.fromisoformat(at).astimezone(UTC)
+    if lang == "zh":
+        return f"{time.year}年{time.month}月{time.day}日 {time:%H:%M} UTC"
+    return f"{time.day} {_MONTHS[time.month - 1]} {time.year}, {time:%H:%M} UTC"
+
+
 def template_words() -> dict[str, Any]:
     """What every template needs to speak."""
     lang = language()
@@ -42,6 +52,7 @@ def template_words() -> dict[str, Any]:
         "lang": lang,
         "other_lang": "en" if lang == "zh" else "zh",
         "t": partial(text, lang),
+        "moment": partial(moment, lang),
     }
 
 

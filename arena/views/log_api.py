@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from arena import log
 from arena.errors import InvalidField
-from arena.views import schemas
+from arena.views import context, schemas
 from arena.views.context import services
 from arena.views.openapi import operation
 
@@ -20,7 +20,7 @@ blueprint = Blueprint("log", __name__, url_prefix="/api")
     refusals=(404, 422, 503),
     query={
         "format": "jsonl (default) or csv; parquet later.",
-        "campaign": "Default: all public ones.",
+        "campaign": "Default: all that you may see.",
         "after": "Only records after this seq.",
         "outcomes": "'all' adds voids and skips behind the votes.",
     },
@@ -32,7 +32,7 @@ def votes() -> Response:
     if outcomes not in ("votes", "all"):
         raise InvalidField("'outcomes' must be 'votes' or 'all'.", field="outcomes")
     named = schemas.word("campaign")
-    campaigns = found.campaigns.public() if named is None else [found.campaigns.get(named)]
+    campaigns = context.campaigns() if named is None else [context.campaign(named)]
     after = schemas.whole_number("after", 0)
     until = found.store.votes.position()
     rows = log.rows(

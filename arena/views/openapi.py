@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -75,8 +75,8 @@ def document(app: Flask) -> dict[str, Any]:
             continue
         shapes |= {s for s in (*said.answers.values(), said.body) if isinstance(s, type)}
         path = rule.rule.replace("<", "{").replace(">", "}")
-        for method in (rule.methods or set()) & {"GET", "POST"}:
-            described = _describe(said, sorted(rule.arguments))
+        for method in (rule.methods or set()) & {"GET", "POST", "DELETE"}:
+            described = _describe(said, sorted(rule.arguments), _refusals(said, path))
             paths.setdefault(path, {})[method.lower()] = described
     _, schemas = models_json_schema(
         [(shape, "validation") for shape in sorted(shapes, key=lambda shape: shape.__name__)],
@@ -113,7 +113,15 @@ def _kinds(kind: type[RequestError]) -> Iterator[type[RequestError]]:
         yield from _kinds(special)
 
 
-def _describe(said: Operation, path_arguments: list[str]) -> dict[str, Any]:
+def _refusals(said: Operation, path: str) -> list[int]:
+    """Its own, and that an arena may be for invited people only."""
+    invited = {HTTPStatus.FORBIDDEN.value} if path.startswith("/api/") else set()
+    return sorted({*said.refusals, *invited} - said.answers.keys())
+
+
+def _describe(
+    said: Operation, path_arguments: list[str], refusals: Sequence[int]
+) -> dict[str, Any]:
     described: dict[str, Any] = {
         "summary": said.summary,
         "parameters": [
@@ -128,7 +136,7 @@ def _describe(said: Operation, path_arguments: list[str]) -> dict[str, Any]:
             },
             **{
                 str(status): _response(status, ProblemView, media="application/problem+json")
-                for status in said.refusals
+                for status in refusals
             },
             "default": {
                 **_response(400, ProblemView, media="application/problem+json"),

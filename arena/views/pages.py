@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 
 from flask import Blueprint, current_app, render_template, request
+from markupsafe import Markup
 
-from arena.boards import METHODS, OVERALL
+from arena import categories
+from arena.battle import Grade
+from arena.battles import MAX_COMMENT_CHARS, REASONS
+from arena.boards import METHODS, OVERALL, PublishedBoard
 from arena.campaigns import DEFAULT
 from arena.errors import NotFound
 from arena.interfaces import Campaign
-from arena.views import schemas
+from arena.log import FORMATS
+from arena.views import board_page, context, schemas
+from arena.views.board_page import Wish
 from arena.views.context import services, voter
-from arena.views.language import remember, template_words
+from arena.views.language import language, remember, template_words
 from arena.views.openapi import document, operation
 
 blueprint = Blueprint("pages", __name__)
@@ -27,15 +36,25 @@ def _page(template: str, page: str, **values: Any) -> str:
 @blueprint.get("/battles/<battle_id>")
 def battle(battle_id: str | None = None) -> str:
     found = services()
-    voter()  # the first answer brings the voter's cookie
-    campaigns = [campaign for campaign in found.campaigns.public() if campaign.state == "open"]
+    who = voter()  # the first answer brings the voter's cookie
+    shared = found.battles.shared(who, battle_id, context.reader()) if battle_id else None
+    if shared is not None:
+        campaign = context.campaign(shared["campaign"])
+        grade = Grade(shared["grade"]).name
+        return _page("shared.html", "shared", battle=shared, grade=grade, campaign=campaign)
+    campaigns = [campaign for campaign in context.campaigns() if campaign.state == "open"]
+    if not campaigns and battle_id is None:
+        context.campaign(None)  # is it that none is open, or that the reader was not invited?
     return _page(
         "battle.html",
         "battle",
         campaigns=campaigns,
         campaign=_chosen(campaigns),
+        rated=[key for key, boards in found.boards.offered(*context.campaigns()).items() if boards],
         battle_id=battle_id,
         max_prompt_chars=found.settings.max_prompt_chars,
+        max_comment_chars=MAX_COMMENT_CHARS,
+        reasons=REASONS,
     )
 
 
@@ -50,28 +69,76 @@ def _chosen(campaigns: list[Campaign]) -> Campaign | None:
 
 @blueprint.get("/board")
 def board() -> str:
-    found = services()
-    campaign = found.campaigns.get(schemas.word("campaign"))
-    category = schemas.word("category") or OVERALL
-    method = request.args.get("method", METHODS[0])
-    try:
-        document = found.boards.get(campaign, category, method).document
-    except NotFound:
-        if (category, method) != (OVERALL, METHODS[0]):
-            raise
-        document = None  # the worker has not published yet
+    campaign = context.campaign(schemas.word("campaign"))
+    wish = board_page.Wish.asked(campaign.id)
+    published = _published(campaign, wish.category, wish.method)
+    own = _published(campaign, wish.category, METHODS[0])
+    offered = services().boards.offered(campaign)[campaign.id]
     return _page(
-        "_board_table.html" if "fragment" in request.args else "board.html",
+        "board.html",
         "board",
-        board=document,
         campaign=campaign,
-        campaigns=found.campaigns.public(),
+        campaigns=context.campaigns(),
+        categories=_titles({*offered, wish.category}),
+        methods=offered.get(wish.category, []),
+        own_method=own and own.document["method"],
+        wish=wish,
+        columns=board_page.COLUMNS,
+        board=published and published.document,
+        table=published and board_page.table(published, wish),
+        rows=published and _board_table(published, campaign.id, wish, language()),
     )
+
+
+def _published(campaign: Campaign, category: str, method: str) -> PublishedBoard | None:
+    """The board, or None where it may yet come; raises `NotFound` for a category that is none."""
+    try:
+        return services().boards.get(campaign, category, method)
+    except NotFound:
+        if category not in {OVERALL, *categories.TITLES}:
+            raise
+        return None
+
+
+def _titles(keys: Collection[str]) -> dict[str, str]:
+    """The titles of categories in the reader's language, in the order of menus."""
+    ordered = categories.in_order(set(keys) - {OVERALL})
+    return {key: getattr(categories.title(key), language()) for key in ordered}
+
+
+@lru_cache(maxsize=32)  # everybody who follows a board asks for the same at the same moment
+def _board_table(published: PublishedBoard, campaign: str, wish: Wish, lang: str) -> Markup:
+    """The rendered table; `lang` is the language of the request."""
+    rendered = _page(
+        "_board_table.html",
+        "board",
+        campaign=campaign,
+        wish=wish,
+        board=published.document,
+        table=board_page.table(published, wish),
+    )
+    # half of what a browser makes of a large table would be the space between its elements
+    return Markup(re.sub(r">\s+<", "><", rendered))  # noqa: S704  escaped by the template
 
 
 @blueprint.get("/log")
 def log() -> str:
-    return _page("log.html", "log", campaigns=services().campaigns.public())
+    campaigns = context.campaigns()
+    boards = {one.id: _published(one, OVERALL, METHODS[0]) for one in campaigns}
+    return _page(
+        "log.html",
+        "log",
+        campaigns=campaigns,
+        position=services().store.votes.position(),
+        formats=FORMATS,
+        votes={name: _votes(board) for name, board in boards.items() if board is not None},
+    )
+
+
+def _votes(board: PublishedBoard) -> int:
+    """How many votes a board counts; each stands in the rows of two models."""
+    total: int = sum(row["votes"] for row in board.document["rows"])
+    return total // 2
 
 
 @blueprint.get("/about")
@@ -80,6 +147,6 @@ def about() -> str:
 
 
 @blueprint.get("/api/docs")
-@operation("This document, for readers", answers={200: "text/html"}, refusals=())
+@operation("This document, for readers", answers={200: "text/html", 403: "text/html"}, refusals=())
 def docs() -> str:
     return _page("docs.html", "docs", api=document(current_app))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from flask import request
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]  # it ships none
@@ -63,9 +63,10 @@ class Vote(_Body):
 
 
 class Report(_Body):
-    """What is wrong with an answer."""
+    """What is wrong with an answer; without `side`, with both or with the battle."""
 
     reason: str | None = None
+    side: Literal["a", "b"] | None = None
 
 
 class TurnView(BaseModel):
@@ -80,8 +81,8 @@ class TurnView(BaseModel):
     finish_b: str | None = None
 
 
-class RevealView(BaseModel):
-    """What the committed vote reveals."""
+class Revealed(BaseModel):
+    """A vote and the two models that it was about."""
 
     grade: int
     both_bad: bool
@@ -89,11 +90,16 @@ class RevealView(BaseModel):
     model_b: str
     about_a: dict[str, str]
     about_b: dict[str, str]
+
+
+class RevealView(Revealed):
+    """What the committed vote reveals."""
+
     receipt: str
 
 
-class BlindView(BaseModel):
-    """A battle before its vote."""
+class Conversation(BaseModel):
+    """A battle's prompts and answers."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -102,17 +108,66 @@ class BlindView(BaseModel):
     state: str
     turn: int
     created_at: str
-    events: str
     turns: list[TurnView]
     void_reason: str | None = None
 
 
+class BlindView(Conversation):
+    """A battle before its vote."""
+
+    events: str
+
+
 class VotedView(RevealView, BlindView):
-    """A battle after its vote: the same, and what the vote revealed."""
+    """A battle after its vote: the same, what the vote revealed, and whether others may read it."""
+
+    shared: bool
 
 
 class BattleView(RootModel[BlindView | VotedView]):
     """Your battle, blind until it has your vote."""
+
+
+class SharedView(Revealed, Conversation):
+    """A battle that its voter shares, as anybody may read it."""
+
+
+class ReadableView(RootModel[BlindView | VotedView | SharedView]):
+    """Your battle, or one that its voter shares."""
+
+
+class ListedBattle(BaseModel):
+    """One of your battles; grade and models once it has your vote. `prompt` is its beginning."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    campaign: str
+    state: str
+    turn: int
+    created_at: str
+    prompt: str
+    shared: bool = False
+    grade: int | None = None
+    both_bad: bool | None = None
+    model_a: str | None = None
+    model_b: str | None = None
+    about_a: dict[str, str] | None = None
+    about_b: dict[str, str] | None = None
+
+
+class BattlesView(BaseModel):
+    """Your battles, newest first; `next` is what to give as `before` for older ones."""
+
+    battles: list[ListedBattle]
+    next: str | None
+
+
+class OwnDataView(BaseModel):
+    """All that is stored of your battles: prompts, answers, votes, comments, reports."""
+
+    exported_at: str
+    battles: list[dict[str, Any]]
 
 
 class BoardRow(BaseModel):
@@ -136,6 +191,10 @@ class BoardRow(BaseModel):
     grades: list[int]
     component: int | None
     mean_win_rate: float | None
+    void_rate: float | None = Field(
+        description="The share of its turns in battles that are over which the model made void, "
+        "as of now; null where it has answered none here."
+    )
 
 
 class BoardView(BaseModel):
@@ -151,6 +210,10 @@ class BoardView(BaseModel):
     voters: int
     fit: dict[str, Any] | None = Field(description="How well the model fits the votes.")
     evidence: dict[str, Any] | None = Field(description="Why this method was chosen.")
+    converged: bool | None = Field(description="Whether the fit came to its end.")
+    components: int | None = Field(
+        description="Groups of models that no chain of votes joins; they share no scale."
+    )
     rows: list[BoardRow]
 
 
@@ -172,6 +235,62 @@ class BoardsView(BaseModel):
     """Boards, newest first."""
 
     boards: list[BoardEntry]
+
+
+class CalibrationBin(BaseModel):
+    """Votes of about one predicted score: what was predicted and observed, and its bounds."""
+
+    predicted: float
+    observed: float
+    lower: float
+    upper: float
+    votes: float
+
+
+class PairsView(BaseModel):
+    """What every two models did; `i`, `j` are places in `models`, and a tie is half a point."""
+
+    campaign: str
+    category: str
+    log_position: int
+    published_at: str
+    models: list[str]
+    graded: list[list[int]] = Field(
+        description="i < j, then votes as i sees them, from won much to lost much."
+    )
+    winner_only: list[list[int]] = Field(
+        description="Votes without a grade: i < j, then won, tied and lost as i sees them."
+    )
+    predicted: list[list[float | None]] = Field(
+        description="Row i: the share of the points that i would score against each j > i."
+    )
+    calibration: list[CalibrationBin] | None = Field(description="Only of the overall board.")
+
+
+class HistoryPoint(BaseModel):
+    """One model on one published board; a null bound is infinite."""
+
+    log_position: int
+    published_at: str
+    rating: float
+    rating_lower: float | None
+    rating_upper: float | None
+    rank: int
+
+
+class HistorySeries(BaseModel):
+    """One model's points, oldest first."""
+
+    model: str
+    points: list[HistoryPoint]
+
+
+class HistoryView(BaseModel):
+    """How the ratings of models went on one board."""
+
+    campaign: str
+    category: str
+    series: list[HistorySeries]
 
 
 class CategoryView(BaseModel):

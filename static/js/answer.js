@@ -1,6 +1,12 @@
 /** Answers while they grow: plain text until the renderer is loaded, then markdown. */
 
+import { copyBy } from "./clipboard.js";
+import { t } from "./i18n.js";
+import { keepingPlace } from "./scrolling.js";
+import { visible } from "./visible.js";
+
 const RENDER_EVERY_MS = 150;
+const LANGUAGE = /\blanguage-([\w+#.-]{1,20})(?:\s|$)/;
 
 let renderer = null;
 let timer = null;
@@ -15,7 +21,7 @@ export async function loadRenderer() {
   renderSoon(answers);
 }
 
-addEventListener("highlighter", () => renderSoon(answers));
+addEventListener("partloaded", () => renderSoon(answers));
 
 /** Both sides are rendered in one frame, so that neither seems ahead; rarer when it is dear. */
 function renderSoon(these) {
@@ -29,9 +35,10 @@ function renderSoon(these) {
 function renderChanged() {
   timer = null;
   const started = performance.now();
-  keepingTheEndInView(() => {
+  const boxes = [...changed].map((answer) => answer.box);
+  keepingPlace(() => {
     for (const answer of changed) answer.render();
-  });
+  }, boxes);
   changed.clear();
   cost = performance.now() - started;
 }
@@ -51,13 +58,25 @@ function replaceFromFirstChange(parent, fragment) {
   parent.append(fragment);
 }
 
-/** The page's end stays in view only for a reader who is there. */
-function keepingTheEndInView(change) {
-  const page = document.scrollingElement;
-  const isStacked = matchMedia("(max-width: 720px)").matches;
-  const atEnd = page.scrollHeight - page.scrollTop - innerHeight < 32;
-  change();
-  if (atEnd && !isStacked) page.scrollTop = page.scrollHeight;
+/** A head over each code block with its language and a button, after the text was made safe. */
+function addCodeHeads(fragment) {
+  for (const pre of fragment.querySelectorAll("pre")) {
+    const head = document.createElement("div");
+    head.className = "code-head";
+    const language = document.createElement("span");
+    language.textContent = pre.firstElementChild?.className.match(LANGUAGE)?.[1] ?? "";
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet small";
+    button.dataset.copyCode = "";
+    button.textContent = t("battle.copy_code");
+    head.append(language, button);
+    const block = document.createElement("div");
+    block.className = "code";
+    pre.replaceWith(block);
+    block.append(head, pre);
+  }
+  return fragment;
 }
 
 export class Answer {
@@ -66,11 +85,20 @@ export class Answer {
 
   constructor(element) {
     this.#element = element;
+    element.addEventListener("click", ({ target }) => {
+      const button = target.closest("[data-copy-code]");
+      if (button) copyBy(button, button.closest(".code").querySelector("pre").textContent);
+    });
     answers.add(this);
   }
 
   get isShown() {
     return this.#element.isConnected;
+  }
+
+  /** What scrolls when the answers stand in boxes. */
+  get box() {
+    return this.#element.parentElement;
   }
 
   get text() {
@@ -83,8 +111,10 @@ export class Answer {
   }
 
   render() {
-    if (renderer) replaceFromFirstChange(this.#element, renderer.render(this.#text));
-    else this.#element.textContent = this.#text;
+    if (renderer) {
+      this.#element.dir = renderer.direction(this.#text);
+      replaceFromFirstChange(this.#element, addCodeHeads(renderer.render(this.#text)));
+    } else this.#element.textContent = visible(this.#text);
     this.#element.classList.toggle("plain", !renderer);
   }
 }

@@ -1,27 +1,32 @@
 /** The HTTP API: JSON in, JSON out, every refusal a `Problem`. */
 
-import { t } from "./i18n.js";
+import { has, t } from "./i18n.js";
 
-const RETRY_DELAYS_MS = [500, 1000, 2000, 4000];
+const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000];
 
 /** A refused or failed request. The message is a sentence for the reader; status 0: no answer. */
 export class Problem extends Error {
-  constructor(message, { status = 0, type = "" } = {}) {
+  constructor(message, { status = 0, slug = "", retryAfter = 0 } = {}) {
     super(message);
     this.status = status;
-    this.type = type;
+    this.slug = slug;
+    this.retryAfter = retryAfter; // seconds that the server asks to wait
   }
 
   /** Nothing is known of the request's fate, or the server asked for patience. */
   get retryable() {
-    return this.status === 0 || (this.status >= 502 && this.status <= 504);
+    return this.status === 0 || this.status === 429 || (this.status >= 502 && this.status <= 504);
   }
 }
 
 async function refusal(response) {
+  const { status, headers } = response;
   const problem = await response.json().catch(() => ({}));
-  const message = problem.detail ?? t("error.unexpected", { status: response.status });
-  return new Problem(message, { status: response.status, type: problem.type });
+  const slug = problem.type?.split("#")[1] ?? "";
+  const message = has("error.type." + slug)
+    ? t("error.type." + slug)
+    : (problem.detail ?? t("error.unexpected", { status }));
+  return new Problem(message, { status, slug, retryAfter: Number(headers.get("Retry-After")) || 0 });
 }
 
 async function send(method, path, body, headers) {
@@ -41,15 +46,34 @@ async function send(method, path, body, headers) {
 
 export const get = (path) => send("GET", path);
 export const post = (path, body = {}) => send("POST", path, body);
+export const remove = (path) => send("DELETE", path);
 
-/** POST that may be repeated: the key makes the server do it once, however often it arrives. */
-export async function postOnce(path, body, key) {
-  for (const delay of [...RETRY_DELAYS_MS, null]) {
+/** The next try: after a while, or as soon as the browser is online again. */
+function patience(ms) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    addEventListener("online", () => (clearTimeout(timer), resolve()), { once: true });
+  });
+}
+
+/**
+ * POST until it is answered: the key makes the server do it once, however often it arrives.
+ * `onWait(problem)` is told of every try that must be repeated.
+ */
+export async function postOnce(path, body, key, onWait) {
+  for (let tries = 0; ; tries += 1) {
     try {
       return await send("POST", path, body, { "Idempotency-Key": key });
     } catch (problem) {
-      if (delay === null || !problem.retryable) throw problem;
-      await new Promise((resolve) => setTimeout(resolve, delay));
+      if (!problem.retryable) throw problem;
+      onWait(problem);
+      const delay = RETRY_DELAYS_MS[Math.min(tries, RETRY_DELAYS_MS.length - 1)];
+      await patience(Math.max(delay, problem.retryAfter * 1000));
     }
   }
+}
+
+/** A new idempotency key. (`crypto.randomUUID` is missing where the page is not on HTTPS.) */
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join("-");
 }

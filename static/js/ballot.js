@@ -1,6 +1,10 @@
 /** The five-step scale: choose with a click, 1 to 5 or the arrows; Enter or the button confirms. */
 
+import { Count } from "./count.js";
+import { prefer, preferred } from "./preferences.js";
+
 const KEYS = ["1", "2", "3", "4", "5"];
+const narrow = matchMedia("(max-width: 720px)"); // there the keys are not shown, so they do nothing
 
 export class Ballot {
   #form;
@@ -8,6 +12,9 @@ export class Ballot {
   #confirm;
   #radios;
   #bothBad;
+  #why;
+  #comment;
+  #keys;
 
   constructor(form, onVote) {
     this.#form = form;
@@ -15,16 +22,33 @@ export class Ballot {
     this.#confirm = form.querySelector("[type=submit]");
     this.#radios = [...form.elements.grade];
     this.#bothBad = form.elements.both_bad;
+    this.#why = form.querySelector("details");
+    this.#comment = new Count(form.elements.comment);
+    this.#keys = document.getElementById("keys");
+    this.#keys.checked = preferred("keys", true);
+    this.#keys.addEventListener("change", () => this.#useKeys());
+    this.#useKeys();
     form.addEventListener("change", () => this.#update());
+    form.addEventListener("input", () => this.#update());
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.#canConfirm()) onVote({ grade: this.#grade, both_bad: this.#isBothBad() });
+      if (this.#canConfirm()) onVote(this.#vote);
     });
     document.addEventListener("keydown", (event) => this.#onKey(event));
   }
 
   get #grade() {
     return this.#form.elements.grade.value;
+  }
+
+  get #vote() {
+    const data = new FormData(this.#form);
+    return {
+      grade: this.#grade,
+      both_bad: this.#isBothBad(),
+      reasons: data.getAll("reasons"),
+      comment: data.get("comment").trim() || null,
+    };
   }
 
   get #isOpen() {
@@ -43,6 +67,8 @@ export class Ballot {
 
   clear() {
     this.#form.reset();
+    this.#comment.update();
+    this.#why.open = false;
     this.close();
   }
 
@@ -51,14 +77,25 @@ export class Ballot {
   }
 
   #canConfirm() {
-    return this.#isOpen && this.#grade !== "";
+    return this.#isOpen && this.#grade !== "" && !this.#comment.isOver;
+  }
+
+  /** Single keys can be switched off: speech input and stray fingers press them too. */
+  #useKeys() {
+    const isOn = this.#keys.checked;
+    prefer("keys", isOn);
+    this.#form.classList.toggle("without-keys", !isOn);
+    this.#radios.forEach((radio, index) => {
+      if (isOn) radio.setAttribute("aria-keyshortcuts", KEYS[index]);
+      else radio.removeAttribute("aria-keyshortcuts");
+    });
   }
 
   #onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
-    if (event.target.closest("textarea, select, [contenteditable], input:not([type=radio])")) return;
+    if (event.target.closest("textarea, select, dialog, [contenteditable], input:not([type=radio])")) return;
     if (!this.#isOpen) return;
-    const index = KEYS.indexOf(event.key);
+    const index = this.#keys.checked && !narrow.matches ? KEYS.indexOf(event.key) : -1;
     if (index >= 0) {
       event.preventDefault();
       this.#radios[index].checked = true;
@@ -74,6 +111,7 @@ export class Ballot {
     const isTie = this.#grade === "tie";
     this.#bothBad.closest("label").hidden = !isTie;
     if (!isTie) this.#bothBad.checked = false;
+    this.#why.hidden = !this.#isOpen || this.#grade === "";
     this.#confirm.disabled = !this.#canConfirm();
   }
 }

@@ -1,17 +1,29 @@
 /** The battle page: one controller that moves the page from state to state. */
 
 import { loadRenderer } from "./answer.js";
-import { get, post, postOnce } from "./api.js";
+import { get, newKey, post, postOnce } from "./api.js";
 import { Ballot } from "./ballot.js";
+import { copyBy } from "./clipboard.js";
 import { Composer } from "./composer.js";
+import { offerExamples } from "./examples.js";
 import { t } from "./i18n.js";
+import { notify, notifyUntil } from "./notice.js";
+import { prefer, preferred } from "./preferences.js";
+import { Report } from "./report.js";
+import { Reveal } from "./reveal.js";
+import { Share } from "./share.js";
+import { readBoard } from "./standing.js";
 import { follow } from "./stream.js";
-import { describe, Turn } from "./turn.js";
+import { Turn } from "./turn.js";
 
 const RESYNC_MS = 3000;
+const LONG_SILENCE_MS = 8000;
+const RUNNING = ["loading", "waiting", "streaming"];
+const ENDS = ["voted", "void", "skipped", "lost"];
 
 const $ = (id) => document.getElementById(id);
 const root = $("battle");
+const rated = root.dataset.rated.split(" "); // campaigns that have a board
 
 let battle = null; // the last projection the server sent
 let turns = []; // its turns on the page
@@ -27,42 +39,46 @@ function enter(state, { hint = "", announce = hint } = {}) {
   for (const panel of root.querySelectorAll("[data-panel]")) {
     panel.hidden = (panel.dataset.panel === "ask") !== isAsking;
   }
-  const ends = ["voted", "void", "skipped", "lost"];
-  showDock(ends.includes(state) ? state : "vote");
-  const isRunning = ["loading", "waiting", "streaming"].includes(state);
+  showDock(ENDS.includes(state) ? state : "vote");
+  const isRunning = RUNNING.includes(state);
   $("stop").hidden = !isRunning;
   $("open-followup").hidden = isRunning;
+  for (const button of [$("skip"), $("open-followup")]) button.disabled = state === "sending";
   if (hint) $("vote-hint").textContent = hint;
-  $("status").textContent = announce;
+  announceOnce(announce);
   if (state === "ready") ballot.open();
   else ballot.close();
   root.classList.remove("offline");
+}
+
+function announceOnce(text) {
+  if ($("status").textContent !== text) $("status").textContent = text;
 }
 
 function showDock(name) {
   for (const panel of root.querySelectorAll("[data-dock]")) panel.hidden = panel.dataset.dock !== name;
 }
 
-function notify(message = "", element = $("notice")) {
-  element.textContent = message;
-  element.hidden = message === "";
-}
-
 function focusTitle(name) {
   root.querySelector(`[data-dock=${name}] h2`).focus({ preventScroll: true });
 }
 
-/** Runs a button's action once at a time; a refusal is shown beside it. */
-async function attempt(action, { button = null, notice = $("notice") } = {}) {
-  notify("", notice);
+/** Runs a button's action once at a time; a refusal is shown beside it, with the time to wait. */
+async function attempt(action, { button = null, notice = $("notice"), wait = () => {} } = {}) {
+  notify(notice);
   if (button) button.disabled = true;
-  try {
-    await action();
-  } catch (problem) {
-    if (problem.status === undefined) throw problem; // a mistake of ours, not a refusal
-    notify(problem.message, notice);
-  } finally {
-    if (button) button.disabled = false;
+  const problem = await action().then(
+    () => null,
+    (reason) => reason,
+  );
+  if (button) button.disabled = false;
+  if (!problem) return;
+  if (problem.status === undefined) throw problem; // a mistake of ours, not a refusal
+  if (problem.retryAfter) {
+    wait(true);
+    notifyUntil(notice, problem.message, problem.retryAfter, () => wait(false));
+  } else {
+    notify(notice, problem.message);
   }
 }
 
@@ -79,17 +95,25 @@ async function start(prompt, { campaign, redrawOf } = {}) {
   ballot.clear();
   followupBox.text = "";
   show(projection);
+  scrollTo(0, 0);
+  $("main").focus({ preventScroll: true }); // so that the keys 1 to 5 act
 }
 
-/** Build the page from a projection, whatever its state. */
+/** Bring the page to a projection, whatever its state. Turns that are shown already stay. */
 function show(projection) {
   stopFollowing();
   clearTimeout(resync);
+  if (battle?.id !== projection.id) {
+    $("turns").replaceChildren();
+    turns = [];
+  }
   battle = projection;
-  notify();
+  notify($("notice"));
   loadRenderer();
-  $("turns").replaceChildren();
-  turns = battle.turns.map(({ prompt }) => new Turn($("turn-template"), $("turns"), prompt));
+  for (const { prompt } of battle.turns.slice(turns.length)) {
+    turns.push(new Turn($("turn-template"), $("turns"), prompt, (side) => report.open(battle.id, side)));
+  }
+  box($("boxed").checked);
   for (const [index, data] of battle.turns.entries()) {
     if (data.state === "ready") turns[index].complete(data);
     if (data.state === "void") turns[index].fail();
@@ -97,34 +121,59 @@ function show(projection) {
   for (const link of root.querySelectorAll("[data-new-battle]")) {
     link.href = `/?campaign=${encodeURIComponent(battle.campaign)}`;
   }
-  const shows = { voted: showReveal, void: showVoid, skipped: showSkipped, ready: showReady };
-  (shows[battle.state] ?? listen)();
+  const shows = {
+    created: listen,
+    running: listen,
+    ready: showReady,
+    voted: showOldVote,
+    void: showVoid,
+    skipped: showSkipped,
+  };
+  (shows[battle.state] ?? showLost)();
 }
 
 function listen() {
   const turn = turns.at(-1);
   const number = battle.turns.at(-1).turn;
-  enter("waiting", { hint: t("vote.waiting") });
+  let silence = null;
+  let isUp = true;
+
+  const hint = () => {
+    const [now, later] = turn.hasBegun
+      ? ["vote.streaming", "vote.streaming_long"]
+      : ["vote.waiting", "vote.waiting_long"];
+    const say = (key) => ($("vote-hint").textContent = t(isUp ? key : "vote.reconnecting"));
+    say(now);
+    clearTimeout(silence);
+    silence = setTimeout(() => say(later), LONG_SILENCE_MS);
+  };
+  const setConnection = (value) => {
+    isUp = value;
+    root.classList.toggle("offline", !isUp);
+    hint();
+    if (!isUp) announceOnce(t("vote.reconnecting"));
+  };
+
+  enter("waiting", { announce: t("vote.waiting") });
+  hint();
   turn.restart(); // the stream brings all of it
-  stopFollowing = follow(battle.events, number, {
+  const close = follow(battle.events, number, {
     delta(side, text) {
       turn.append(side, text);
-      if (root.dataset.state === "waiting" && turn.hasBegun) {
-        enter("streaming", { hint: t("vote.streaming"), announce: "" });
-      }
+      if (!text) return;
+      if (root.dataset.state === "waiting" && turn.hasBegun) enter("streaming", { announce: "" });
+      hint();
     },
     restart: () => turn.restart(),
-    connection(isUp) {
-      root.classList.toggle("offline", !isUp);
-      const key = root.dataset.state === "waiting" ? "vote.waiting" : "vote.streaming";
-      $("vote-hint").textContent = isUp ? t(key) : t("vote.reconnecting");
-    },
+    connection: setConnection,
     ready(data) {
+      stopFollowing();
       battle.state = battle.turns.at(-1).state = "ready";
       turn.complete(data);
       showReady();
     },
     void({ reason }) {
+      stopFollowing();
       if (reason === "skipped") return reload(); // left in another tab
       // A failed follow-up leaves the turns before it to vote on.
       turn.fail();
@@ -133,11 +182,14 @@ function listen() {
       (number > 1 ? showReady : showVoid)();
     },
     lost() {
-      root.classList.add("offline");
-      $("vote-hint").textContent = t("vote.reconnecting");
+      setConnection(false);
       resync = setTimeout(reload, RESYNC_MS);
     },
   });
+  stopFollowing = () => {
+    clearTimeout(silence);
+    close();
+  };
   if (number > 1) turn.scrollIntoView();
 }
 
@@ -146,15 +198,17 @@ async function reload() {
   try {
     show(await get(`/api/battles/${battle.id}`));
   } catch (problem) {
-    if (problem.retryable || problem.status === 429) resync = setTimeout(reload, RESYNC_MS);
-    else showLost(problem);
+    if (problem.retryable) resync = setTimeout(reload, Math.max(RESYNC_MS, problem.retryAfter * 1000));
+    else showLost(problem.status === 404 ? t("lost.not_yours") : problem.message);
   }
 }
 
 function showReady() {
   const last = battle.turns.at(-1);
+  const hasFailed = last.state === "void";
+  if (hasFailed) followupBox.text ||= last.prompt; // to be sent again with one click
   enter("ready", {
-    hint: t(last.state === "void" ? "vote.question_last" : "vote.question"),
+    hint: t(hasFailed ? "vote.question_last" : "vote.question"),
     announce: t("vote.complete"),
   });
 }
@@ -168,79 +222,75 @@ function showSkipped() {
   enter("skipped", { announce: t("skipped.title") });
 }
 
-function showLost(problem) {
+function showLost(detail = "") {
   enter("lost", { announce: t("lost.title") });
-  $("lost-detail").textContent = problem.message;
+  $("lost-detail").textContent = detail;
 }
 
 function showReveal() {
   const abouts = { a: battle.about_a, b: battle.about_b };
-  const name = gradeName(battle.grade);
   for (const turn of turns) turn.reveal(abouts);
-  const verdict = document.createElement("p");
-  verdict.className = `verdict verdict-${{ a: "a", b: "b" }[name[0]] ?? "t"}`;
-  const word = document.createElement("b");
-  word.textContent = t("grade." + name);
-  verdict.append(t("reveal.you_voted"), word);
-  if (battle.both_bad) verdict.append(t("vote.both_bad"));
-  $("faces").replaceChildren(face("a", abouts.a), verdict, face("b", abouts.b));
+  reveal.show(battle);
+  share.of(battle);
   $("receipt").textContent = battle.receipt.slice(0, 12) + "…";
   $("receipt").title = battle.receipt;
   root.querySelector("[data-board]").href = `/board?campaign=${encodeURIComponent(battle.campaign)}`;
   enter("voted", { announce: t("reveal.announce", { a: abouts.a.name, b: abouts.b.name }) });
 }
 
-function face(side, about) {
-  const copy = $("face-template").content.cloneNode(true).firstElementChild;
-  copy.classList.add(`face-${side}`);
-  copy.querySelector(".badge").textContent = side.toUpperCase();
-  copy.querySelector("[data-name]").textContent = about.name;
-  copy.querySelector("[data-about]").append(...describe(about));
-  return copy;
-}
-
-/** The API gives a grade as −2…2 or by name. */
-function gradeName(grade) {
-  const names = ["b_much_better", "b_better", "tie", "a_better", "a_much_better"];
-  return names[grade + 2] ?? grade;
+function showOldVote() {
+  showReveal();
+  if (rated.includes(battle.campaign)) reveal.showStanding(battle);
 }
 
 // --- what the voter does -----------------------------------------------------------------------
 
-const ballot = new Ballot($("vote"), (vote) => {
-  const key = crypto.randomUUID();
-  attempt(async () => {
-    ballot.close();
-    $("vote-hint").textContent = t("vote.sending");
-    try {
-      const reveal = await postOnce(`/api/battles/${battle.id}/vote`, vote, key);
-      battle = { ...battle, ...reveal, state: "voted" };
-      showReveal();
-      focusTitle("voted");
-    } catch (problem) {
-      if (problem.status === 409) {
-        await reload(); // voted elsewhere, or not ready: show what is true now
-      } else {
-        showReady();
-      }
-      throw problem;
-    }
-  });
+const reveal = new Reveal(root.querySelector("[data-dock=voted]"), $("face-template"));
+const share = new Share($("share"), attempt);
+const report = new Report($("report"));
+
+const ballot = new Ballot($("vote"), (vote) => attempt(() => send(vote)));
+
+/** Send a vote until it is answered, then show what it reveals. */
+async function send(vote) {
+  enter("sending", { hint: t("vote.sending") });
+  const before = rated.includes(battle.campaign) ? readBoard(battle.campaign) : null;
+  const onWait = (problem) => {
+    root.classList.add("offline");
+    $("vote-hint").textContent = t(problem.status === 0 ? "vote.kept_offline" : "vote.kept_busy");
+    announceOnce($("vote-hint").textContent);
+  };
+  try {
+    const names = await postOnce(`/api/battles/${battle.id}/vote`, vote, newKey(), onWait);
+    battle = { ...battle, ...names, state: "voted" };
+    showReveal();
+    focusTitle("voted");
+  } catch (problem) {
+    if (problem.status === 404) return showLost(t("lost.not_stored"));
+    if (problem.status === 409) await reload(); // voted elsewhere, or not ready: show what is true now
+    else showReady();
+    throw problem;
+  }
+  reveal.showChange(battle, await before);
+}
+
+const followupBox = new Composer($("followup"), {
+  onSend: (prompt) => attempt(() => askAgain(prompt), { wait: (isWaiting) => (followupBox.busy = isWaiting) }),
+  onRefuse: (message) => notify($("notice"), message),
 });
 
-const followupBox = new Composer($("followup"), (prompt) =>
-  attempt(async () => {
-    followupBox.busy = true;
-    try {
-      const projection = await post(`/api/battles/${battle.id}/turns`, { prompt });
-      followupBox.text = "";
-      ballot.clear();
-      show(projection);
-    } finally {
-      followupBox.busy = false;
-    }
-  }),
-);
+async function askAgain(prompt) {
+  followupBox.busy = true;
+  try {
+    const projection = await post(`/api/battles/${battle.id}/turns`, { prompt });
+    followupBox.text = "";
+    ballot.clear();
+    show(projection);
+    $("main").focus({ preventScroll: true });
+  } finally {
+    followupBox.busy = false;
+  }
+}
 
 $("open-followup").addEventListener("click", () => {
   ballot.close();
@@ -256,7 +306,13 @@ $("followup").addEventListener("keydown", (event) => {
 });
 
 $("stop").addEventListener("click", ({ currentTarget }) =>
-  attempt(() => post(`/api/battles/${battle.id}/stop`), { button: currentTarget }),
+  attempt(
+    async () => {
+      await post(`/api/battles/${battle.id}/stop`);
+      if (root.dataset.state === "waiting") announceOnce(t("vote.stopping"));
+    },
+    { button: currentTarget },
+  ),
 );
 $("skip").addEventListener("click", ({ currentTarget }) =>
   attempt(
@@ -274,44 +330,64 @@ for (const button of root.querySelectorAll("[data-again]")) {
   button.addEventListener("click", () => {
     const redrawOf = button.dataset.again === "redraw" ? battle.id : undefined;
     const { prompt } = battle.turns[0];
-    attempt(() => start(prompt, { campaign: battle.campaign, redrawOf }), { button });
+    const wait = (isWaiting) => (button.disabled = isWaiting);
+    attempt(() => start(prompt, { campaign: battle.campaign, redrawOf }), { button, wait });
   });
 }
 $("reload").addEventListener("click", () => location.reload());
-$("copy-receipt").addEventListener("click", async ({ currentTarget }) => {
-  await navigator.clipboard.writeText(battle.receipt);
-  currentTarget.textContent = t("reveal.copied");
+$("copy-receipt").addEventListener("click", ({ currentTarget }) => copyBy(currentTarget, battle.receipt));
+
+/** Answers in boxes that scroll in step, or over the page's length. */
+function box(isBoxed) {
+  $("turns").classList.toggle("boxed", isBoxed);
+  for (const turn of turns) turn.boxed = isBoxed;
+}
+
+$("boxed").checked = preferred("boxed", false);
+$("boxed").addEventListener("change", ({ currentTarget }) => {
+  prefer("boxed", currentTarget.checked);
+  box(currentTarget.checked);
+});
+
+// What has the focus is never under the dock, and boxes end above it.
+new ResizeObserver(([{ target }]) => {
+  document.documentElement.style.setProperty("--dock", `${target.offsetHeight}px`);
+}).observe($("dock"));
+
+// Back from another tab, where the vote may have been cast: look again.
+document.addEventListener("visibilitychange", async () => {
+  if (document.hidden || root.dataset.state !== "ready") return;
+  const fresh = await get(`/api/battles/${battle.id}`).catch(() => null);
+  if (fresh && root.dataset.state === "ready" && fresh.state !== battle.state) show(fresh);
 });
 
 // --- the first prompt --------------------------------------------------------------------------
 
 function prepareAsking() {
   const notice = $("ask-notice");
-  const box = new Composer($("ask"), (prompt) =>
-    attempt(
-      async () => {
-        box.busy = true;
-        try {
-          await start(prompt, { campaign: box.campaign });
-          $("main").focus({ preventScroll: true }); // so that the keys 1 to 5 act
-        } finally {
-          box.busy = false;
-        }
-      },
-      { notice },
-    ),
-  );
-  for (const chip of root.querySelectorAll("[data-example]")) {
-    chip.addEventListener("click", () => {
-      box.text = chip.dataset.example;
-      box.focus();
-    });
-  }
-  $("ask").elements.campaign.addEventListener("change", ({ currentTarget }) => {
+  const form = $("ask");
+  const ask = async (prompt) => {
+    composer.busy = true;
+    try {
+      await start(prompt, { campaign: composer.campaign });
+    } finally {
+      composer.busy = false;
+    }
+  };
+  const composer = new Composer(form, {
+    onSend: (prompt) =>
+      attempt(() => ask(prompt), { notice, wait: (isWaiting) => (composer.busy = isWaiting) }),
+    onRefuse: (message) => notify(notice, message),
+  });
+  offerExamples($("examples"), (prompt) => {
+    composer.text = prompt;
+    composer.focus();
+  });
+  form.elements.campaign.addEventListener("change", ({ currentTarget }) => {
     $("consent").textContent = currentTarget.selectedOptions[0].dataset.consent;
   });
-  $("ask").addEventListener("input", () => loadRenderer(), { once: true });
-  return box;
+  form.addEventListener("input", () => loadRenderer(), { once: true });
+  return composer;
 }
 
 const askBox = $("ask") && prepareAsking();

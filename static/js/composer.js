@@ -1,23 +1,22 @@
 /** A prompt box: grows, Enter sends, Shift+Enter breaks the line, counts near the limit. */
 
-import { number, t } from "./i18n.js";
+import { Count } from "./count.js";
 
-const COUNT_FROM = 0.8; // of the limit
+const MAX_ROWS = 12;
 
 export class Composer {
   #form;
   #box;
   #count;
   #button;
-  #limit;
   #busy = false;
 
-  constructor(form, onSend) {
+  /** `onSend(prompt)` sends; `onRefuse(message)` is told why Enter did not. */
+  constructor(form, { onSend, onRefuse }) {
     this.#form = form;
     this.#box = form.querySelector("textarea");
-    this.#count = form.querySelector(".count");
+    this.#count = new Count(this.#box);
     this.#button = form.querySelector("[type=submit]");
-    this.#limit = Number(this.#box.dataset.limit);
     this.#box.addEventListener("input", () => this.#update());
     this.#box.addEventListener("keydown", (event) => {
       // keyCode 229: Safari ends a composition before the Enter that chose the characters
@@ -28,6 +27,7 @@ export class Composer {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.#canSend()) onSend(this.#box.value);
+      else if (this.#count.isOver) onRefuse(this.#count.text);
     });
     this.#update();
   }
@@ -36,8 +36,13 @@ export class Composer {
     return this.#form.elements.campaign?.value;
   }
 
+  get text() {
+    return this.#box.value;
+  }
+
   set text(value) {
     this.#box.value = value;
+    this.#count.update();
     this.#update();
   }
 
@@ -50,27 +55,15 @@ export class Composer {
     this.#box.focus();
   }
 
-  #length() {
-    return [...this.#box.value].length;
-  }
-
   #canSend() {
-    return !this.#busy && this.#box.value.trim() !== "" && this.#length() <= this.#limit;
+    return !this.#busy && this.#box.value.trim() !== "" && !this.#count.isOver;
   }
 
   #update() {
     this.#box.rows = 1;
     const line = parseFloat(getComputedStyle(this.#box).lineHeight);
-    if (line) this.#box.rows = Math.min(12, Math.max(1, Math.round(this.#box.scrollHeight / line)));
-    const length = this.#length();
-    const isOver = length > this.#limit;
-    this.#count.hidden = length < this.#limit * COUNT_FROM;
-    this.#count.classList.toggle("over", isOver);
-    this.#count.textContent = t(isOver ? "ask.over" : "ask.count", {
-      count: number(length),
-      limit: number(this.#limit),
-    });
-    this.#box.setAttribute("aria-invalid", String(isOver));
+    const rows = Math.round(this.#box.scrollHeight / line);
+    if (line) this.#box.rows = Math.min(MAX_ROWS, Math.max(1, rows));
     this.#button.disabled = !this.#canSend();
   }
 }

@@ -215,6 +215,9 @@ class CheckedClient(FlaskClient):
         return {**response.json, "battle": battle_id}
 
 
+_OF_THE_WORKER = {"leases", "snapshots", "pair_tables"}
+
+
 class World:
     """One arena with its runner and worker at work. Use it as a context manager."""
 
@@ -336,7 +339,7 @@ class World:
 
     def counts(self) -> dict[str, int]:
         """How many rows each table has (leases and boards aside: the worker writes those)."""
-        tables = [t for t in metadata.sorted_tables if t.name not in {"leases", "snapshots"}]
+        tables = [t for t in metadata.sorted_tables if t.name not in _OF_THE_WORKER]
         with self.database.read() as connection:
             return {
                 table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()

@@ -205,7 +205,7 @@ def test_to_anybody_else_a_battle_does_not_exist(world: World) -> None:
                 call(voter, target)
             assert world.battle(battle_id).state is BattleState.ready, name
     assert world.votes() == 0
-    assert world.store.battles.reports == []
+    assert world.store.battles.open_reports(10) == []
 
 
 def every_use(world: World) -> dict[str, Any]:
@@ -217,6 +217,8 @@ def every_use(world: World) -> dict[str, Any]:
         "skip": world.battles.skip,
         "stop": world.battles.stop,
         "report": lambda voter, target: world.battles.report(voter, target, "rude"),
+        "share": world.battles.share,
+        "unshare": world.battles.unshare,
     }
 
 
@@ -304,9 +306,10 @@ def test_a_stop_is_asked_for_while_it_runs_and_is_nothing_afterwards(world: Worl
 
 def test_a_report_is_kept_with_its_reason(world: World) -> None:
     battle_id = world.ready()
-    world.battles.report("ann", battle_id, "rude")
+    world.battles.report("ann", battle_id, "rude", "a")
     world.battles.report("ann", battle_id, None)
-    assert world.store.battles.reports == [(battle_id, "ann", "rude"), (battle_id, "ann", "")]
+    kept = world.store.battles.reports_of("ann")
+    assert {(report.side, report.reason) for report in kept} == {("a", "rude"), (None, "")}
     with pytest.raises(InvalidField):
         world.battles.report("ann", battle_id, "bell \a")
 

@@ -1,12 +1,17 @@
-"""Which of the published boards are kept."""
+"""Published boards: what is remembered of them for a moment, and which are kept."""
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
-from arena.boards import superseded
+import pytest
+
+from arena.boards import Boards, Recent, superseded
+from arena.categories import TITLES
 from arena.clock import rfc3339
-from arena.interfaces import Published
+from arena.interfaces import Published, Snapshot
+from tests.fakes import CAMPAIGN, FakeStore
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
@@ -55,3 +60,99 @@ def test_what_was_thinned_once_is_not_thinned_further_at_the_same_time():
     left = [board for board in boards if board.id not in dropped]
     assert superseded(left, NOW) == []
     assert superseded([], NOW) == []
+
+
+# --- what is remembered for a moment ------------------------------------------------------------
+
+
+def test_a_recent_answer_is_given_again_and_an_old_one_is_read_anew() -> None:
+    asked: list[str] = []
+    lasting, fleeting = Recent(60, asked.append), Recent(0, asked.append)
+    for _ in range(3):
+        lasting.get("a")
+        fleeting.get("b")
+    assert asked == ["a", "b", "b", "b"]
+
+
+def test_while_one_reads_anew_the_others_have_what_was_known() -> None:
+    reading, go_on = threading.Event(), threading.Event()
+    answers = iter(["old", "new"])
+
+    def read() -> str:
+        answer = next(answers)
+        if answer == "new":
+            reading.set()
+            assert go_on.wait(5)
+        return answer
+
+    recent = Recent(0.05, read)
+    assert recent.get() == "old"
+    threading.Event().wait(0.06)
+    found: list[str] = []
+    slow = threading.Thread(target=lambda: found.append(recent.get()))
+    slow.start()
+    assert reading.wait(5)
+    assert recent.get() == "old"
+    go_on.set()
+    slow.join()
+    assert found == ["new"]
+
+
+def test_a_refusal_is_not_remembered() -> None:
+    answers = iter([1, ValueError("away"), 2])
+
+    def read() -> int:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    recent = Recent(0, read)
+    assert recent.get() == 1
+    with pytest.raises(ValueError, match="away"):
+        recent.get()
+    assert recent.get() == 2
+
+
+def a_store(*boards: tuple[str, str]) -> FakeStore:
+    """A store with an empty board of each category and method."""
+    store = FakeStore()
+    store.campaigns.add(CAMPAIGN)
+    lease = store.leases.take("worker", "w", None)
+    assert lease is not None
+    for category, method in boards:
+        store.snapshots.publish(
+            lease,
+            Snapshot(
+                campaign="online",
+                category=category,
+                method=method,
+                log_position=1,
+                published_at="2026-01-02T03:04:05.678Z",
+                config={},
+                config_hash="0" * 64,
+                rows=[],
+                voters=0,
+            ),
+        )
+    return store
+
+
+def test_the_boards_on_offer_stand_in_the_order_of_menus() -> None:
+    store = a_store(("zh", "bt"), ("people", "bt"), ("overall", "elo"), ("overall", "bt"))
+    offered = Boards(store).offered(CAMPAIGN)["online"]
+    assert list(offered) == ["overall", "people", "zh"]
+    assert offered["overall"] == ["bt", "elo"]
+    assert next(iter(TITLES)) == "people"
+
+
+def test_a_category_that_is_no_longer_known_is_not_on_offer() -> None:
+    assert Boards(a_store(("overall", "bt"), ("astrology", "bt"))).offered(CAMPAIGN) == {
+        "online": {"overall": ["bt"]}
+    }
+
+
+def test_a_campaign_is_public_only_when_it_says_so() -> None:
+    boards = Boards(a_store())
+    assert boards.is_public("online")
+    assert not boards.is_public("nowhere")

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from arena.boards import Boards
+from arena.errors import EndpointBroken
 from arena.interfaces import ModelEntry
 from arena.leaderboard import Method, method_record
-from tests.arena.http_world import MODELS, CheckedClient, World, parse_sse, problem
+from tests.arena.http_world import HELLO, MODELS, CheckedClient, World, parse_sse, problem
 from tests.fakes import a_vote
 from tests.services import wait_until
 
@@ -33,7 +35,7 @@ def test_a_board_has_the_rows_of_the_contract(world: World, voter: CheckedClient
     board = newest(world, voter)
     assert set(board) == {
         *("log_position", "method", "config", "config_hash", "published_at"),
-        *("campaign", "category", "voters", "fit", "evidence", "rows"),
+        *("campaign", "category", "voters", "fit", "evidence", "converged", "components", "rows"),
     }
     rows = board["rows"]
     assert [row["model"] for row in rows] == ["m0", "m1", "m2"]
@@ -232,3 +234,151 @@ def test_without_two_models_a_battle_is_refused_for_now(world: World, voter: Che
             assert int(answer.headers["Retry-After"]) > 0
     finally:
         world.store.roster.replace(MODELS, "2026-08-01T00:00:00.000Z")
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def a_campaign_of_votes(world: World, name: str, *pairs: tuple[str, str], **fields: Any) -> None:
+    """A campaign with a vote for the first of each pair, and its published board."""
+    world.add_campaign(name, state="closed")
+    world.store.votes.append(
+        [
+            a_vote(f"{name}-{i}", campaign=name, model_a=a, model_b=b, **fields)
+            for i, (a, b) in enumerate(pairs)
+        ]
+    )
+    voter, votes = world.voter(), 2 * len(pairs)
+
+    def stands() -> bool:
+        answer = voter.get(f"/api/board?campaign={name}")
+        return answer.status_code == 200 and votes == sum(r["votes"] for r in answer.json["rows"])
+
+    wait_until(stands, what=f"the board of {name}")
+
+
+def page_of(voter: CheckedClient, query: str, status: int = 200) -> str:
+    answer = voter.get(f"/board?{query}")
+    assert answer.status_code == status
+    return answer.get_data(as_text=True)
+
+
+def models_on(page: str) -> list[str]:
+    return re.findall(r'data-model="([^"]*)"', page)
+
+
+@pytest.fixture(scope="module")
+def trees(world: World) -> str:
+    """A campaign of three models; its id."""
+    wins, upsets = [("oak/1", "elm"), ("elm", "ash")], [("elm", "oak/1"), ("ash", "elm")]
+    a_campaign_of_votes(world, "trees", *wins * 3, *upsets)
+    return "trees"
+
+
+def test_the_page_has_table_links_and_place_in_the_log(voter: CheckedClient, trees: str) -> None:
+    page = page_of(voter, f"campaign={trees}")
+    assert models_on(page) == ["oak/1", "elm", "ash"]
+    assert 'href="/models/oak/1?campaign=trees"' in page
+    assert 'href="/board/figures?campaign=trees&amp;category=overall"' in page
+    position = voter.get(f"/api/board?campaign={trees}").json["log_position"]
+    assert f"as of vote {position:,}" in page
+    assert "Votes: 8, people: 1" in page
+    assert "95% interval" in page
+
+
+def test_the_query_sorts_and_filters_on_the_server(voter: CheckedClient, trees: str) -> None:
+    page = page_of(voter, f"campaign={trees}&sort=model")
+    assert models_on(page) == ["ash", "elm", "oak/1"]
+    assert page.count("aria-sort=") == 1
+    assert models_on(page_of(voter, f"campaign={trees}&q=OAK")) == ["oak/1"]
+    assert "No model matches." in page_of(voter, f"campaign={trees}&q=birch")
+    page_of(voter, f"campaign={trees}&sort=age", 422)
+
+
+def test_what_a_reader_types_is_text(voter: CheckedClient, trees: str) -> None:
+    page = page_of(voter, f"campaign={trees}&q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
+    assert "<script>alert" not in page
+
+
+def test_elo_claims_no_interval(voter: CheckedClient, trees: str) -> None:
+    path = f"campaign={trees}&method=elo"
+    wait_until(lambda: voter.get(f"/api/board?{path}").status_code == 200, what="Elo's board")
+    page = page_of(voter, path)
+    table = page[page.index("<table") : page.index("</table>")]
+    assert "95%" not in table and "∞" not in table and "sort=lower" not in table
+    assert "This method has no interval" in page
+    assert re.search(r'aria-current="true">Elo', page)
+
+
+def test_models_that_were_never_compared_are_told_apart(world: World, voter: CheckedClient) -> None:
+    a_campaign_of_votes(world, "islands", ("a", "b"), ("b", "a"), ("c", "d"))
+    page = page_of(voter, "campaign=islands")
+    assert "2 groups of models that were never compared" in page
+    assert page.count("Group 2:") == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("campaign=waiting", "No board yet."),
+        ("campaign=waiting&category=zh", "This category has no board yet"),
+        ("campaign=waiting&method=elo", "By this method there is no board yet"),
+    ],
+)
+def test_a_board_that_is_not_there_is_told(
+    world: World, voter: CheckedClient, query: str, words: str
+) -> None:
+    if world.store.campaigns.get("waiting") is None:
+        world.add_campaign("waiting")
+    assert words in page_of(voter, query)
+
+
+def test_a_category_that_is_none_is_not_found(voter: CheckedClient) -> None:
+    page_of(voter, "category=astrology", 404)
+
+
+def test_models_without_votes_stand_below(world: World, voter: CheckedClient) -> None:
+    with world.pinned("m0", "m1"):
+        voter.voted()
+    newest(world, voter)
+    newcomer = ModelEntry(id="aaa", name="Newcomer", base_url="http://x", model="x")
+    world.store.roster.replace([*MODELS, newcomer], "2026-09-01T00:00:00.000Z")
+    try:
+        for sort in ("model", "-model"):
+            wait_until(
+                lambda by=sort: "Newcomer" in page_of(voter, f"campaign=online&sort={by}"),
+                what="the newcomer",
+            )
+            page = page_of(voter, f"campaign=online&sort={sort}")
+            assert "aaa" in models_on(page[page.index("Not rated yet") :])
+    finally:
+        world.store.roster.replace(MODELS, "2026-10-01T00:00:00.000Z")
+
+
+def test_judges_beside_people_give_people_a_board_of_their_own(
+    world: World, voter: CheckedClient
+) -> None:
+    a_campaign_of_votes(world, "mixed", *[("a", "b")] * 20)
+    assert "People only" not in page_of(voter, "campaign=mixed")
+    world.store.votes.append([a_vote("mixed-j", campaign="mixed", voter_kind="judge")])
+    found = "/api/board?campaign=mixed&category=people"
+    wait_until(lambda: voter.get(found).status_code == 200, what="the people's board")
+    wait_until(lambda: "People only" in page_of(voter, "campaign=mixed"), what="its chip")
+    assert models_on(page_of(voter, "campaign=mixed&category=people")) == ["a", "b"]
+
+
+def test_void_rates_are_beside_the_snapshot_and_not_in_it(
+    world: World, voter: CheckedClient
+) -> None:
+    world.answers("break", m0=(EndpointBroken("x"),), m1=HELLO)
+    with world.pinned("m0", "m1"):
+        voter.voted()
+        assert voter.settle(voter.battle("break"))[-1].event == "void"
+    campaign = world.store.campaigns.get("online")
+    assert campaign is not None
+    rows = {row["model"]: row for row in Boards(world.store).get(campaign).document["rows"]}
+    assert 0 < rows["m0"]["void_rate"] < 1
+    assert rows["m1"]["void_rate"] == 0
+    snapshot = world.store.snapshots.latest("online", "overall")
+    assert snapshot is not None
+    assert all("void_rate" not in row for row in snapshot.rows)

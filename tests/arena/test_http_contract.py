@@ -95,7 +95,7 @@ def test_a_battle_goes_from_prompt_to_reveal(world: World, voter: CheckedClient)
     assert reveal["about_a"]["name"] == f"Model {stored.model_a[1]}"
 
     voted = voter.get(path).json
-    assert set(voted) == BLIND | REVEAL
+    assert set(voted) == BLIND | REVEAL | {"shared"}
     assert voted["state"] == "voted"
     assert {name: voted[name] for name in REVEAL} == reveal
 
@@ -206,9 +206,10 @@ def test_a_report_reaches_the_operator_and_changes_nothing_else(
     before = world.counts()
     path = f"/api/battles/{battle_id}/report"
     assert voter.post(path, json={"reason": "It is rude."}).status_code == 204
+    assert voter.post(path, json={"side": "b"}).status_code == 204
     assert voter.post(path).status_code == 204
     after = world.counts()
-    assert after.pop("reports") == before.pop("reports") + 2
+    assert after.pop("reports") == before.pop("reports") + 2, "the last one replaces the first"
     assert after == before
 
 
@@ -253,7 +254,7 @@ def test_an_unknown_address_under_api_is_a_404_problem(
     ("method", "path"),
     [
         ("DELETE", "/api/board"),
-        ("GET", "/api/battles"),
+        ("PUT", "/api/battles"),
         ("PUT", "/api/battles/x"),
         ("GET", "/api/battles/x/vote"),
         ("POST", "/api/votes"),

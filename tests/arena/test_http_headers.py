@@ -33,7 +33,7 @@ def test_every_answer_is_locked_down(voter: CheckedClient, path: str, method: st
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["X-Frame-Options"] == "DENY"
-    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
     assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert answer.headers["Cache-Control"]
@@ -65,7 +65,7 @@ def test_a_defect_of_ours_is_a_problem_that_says_nothing_of_its_cause(
     def broken(*_: object) -> None:
         raise RuntimeError("secret-detail")
 
-    monkeypatch.setattr(type(world.services.campaigns), "public", broken)
+    monkeypatch.setattr(type(world.services.campaigns), "visible", broken)
     answer = world.app.test_client().get("/")
     assert (answer.status_code, answer.mimetype) == (500, "text/html")
     monkeypatch.setattr(type(world.services.campaigns), "get", broken)
@@ -188,7 +188,8 @@ WRONG = (
 
 
 @pytest.mark.parametrize("value", WRONG)
-def test_a_wrong_token_opens_nothing(voter: CheckedClient, value: str | None) -> None:
+def test_a_wrong_token_opens_nothing(world: World, value: str | None) -> None:
+    voter = world.voter(world.new_app())  # none of them is one too many
     environ = {} if value is None else {"HTTP_AUTHORIZATION": value}
     answer = voter.get("/metrics", environ_overrides=environ)
     problem(answer, 401, "unauthorized")

@@ -18,8 +18,9 @@ CATALOGUES: dict[str, dict[str, str]] = {
     for language in LANGUAGES
 }
 USERS = [
-    *sorted((ROOT / "arena/templates").glob("*.html")),
+    *sorted((ROOT / "arena/templates").rglob("*.html")),
     *sorted((ROOT / "static/js").glob("*")),
+    *(ROOT / "arena" / name for name in ("figures.py", "views/figures.py")),
 ]
 
 # t("key"), and t("prefix." + name) in scripts or t('prefix.' ~ name) in templates

@@ -489,8 +489,8 @@ def test_the_json_is_the_object_of_the_board_call():
     shown = board_json(compute(tally_of(RING)), file="votes.csv")
     assert list(shown) == [
         *("log_position", "method", "config", "config_hash", "published_at"),
-        *("campaign", "category", "voters", "fit", "evidence", "rows"),
-        *("file", "converged", "components"),
+        *("campaign", "category", "voters", "fit", "evidence"),
+        *("converged", "components", "rows", "file"),
     ]
     assert shown["log_position"] is None and shown["published_at"] is None
     assert (shown["file"], shown["converged"], shown["components"]) == ("votes.csv", True, 1)
@@ -498,6 +498,6 @@ def test_the_json_is_the_object_of_the_board_call():
         *("model", "rank", "rank_lower", "rank_upper"),
         *("rating", "rating_lower", "rating_upper"),
         *("votes", "wins", "losses", "ties", "grades", "component", "mean_win_rate"),
-        *("name", "organization", "license", "link"),
+        *("name", "organization", "license", "link", "void_rate"),
     ]
     json.dumps(shown, allow_nan=False)

@@ -11,7 +11,7 @@ import pytest
 
 from arena import roster
 from arena.errors import BadFile, NoModels
-from arena.interfaces import ModelEntry, RosterRevision
+from arena.interfaces import ModelEntry, RosterRevision, Usage
 from tests.fakes import MODELS, FakeDatabase, FakeRoster
 
 MODEL = """
@@ -36,6 +36,8 @@ parameters = { temperature = 0.7, stop = ["x"] }
 modalities = ["text", "image"]
 campaigns = ["online"]
 state = "retired"
+price = 2.5
+daily_tokens = 1000000
 """
 
 
@@ -75,6 +77,8 @@ def test_every_field_of_an_entry_is_read(config: Path) -> None:
             modalities=("text", "image"),
             campaigns=("online",),
             state="retired",
+            price=2.5,
+            daily_tokens=1_000_000,
         )
     ]
 
@@ -106,6 +110,12 @@ def test_a_file_without_models_is_an_empty_roster(config: Path) -> None:
         (MODEL + "parameters = [1]", 1, "parameters"),
         (MODEL + "parameters = { since = 2026-01-01 }", 1, "parameters"),
         (MODEL + "parameters = { temperature = nan }", 1, "parameters"),
+        (MODEL + 'api_key_env = "sk-0123"', 1, "api_key_env"),
+        (MODEL + "price = -1", 1, "price"),
+        (MODEL + "price = nan", 1, "price"),
+        (MODEL + "price = true", 1, "price"),
+        (MODEL + "daily_tokens = 0", 1, "daily_tokens"),
+        (MODEL + "daily_tokens = 1.5", 1, "daily_tokens"),
         (MODEL + MODEL.replace("https:", "ftp:"), 2, "base_url"),
     ],
 )
@@ -157,6 +167,42 @@ def test_demo_models_stay_until_the_demo_replaces_them(store: FakeRoster, config
     assert [entry.id for entry in roster.refresh(store, config, "t4", []).entries] == ["qwen"]
 
 
+def test_what_an_operator_changed_holds_until_the_file_changes(
+    store: FakeRoster, config: Path
+) -> None:
+    config.write_text(MODEL)
+    before = roster.refresh(store, config, "t1", DEMO)
+    changed = [replace(entry, state="retired") for entry in before.entries] + [MODELS[0]]
+    store.replace(changed, "t2")
+    for demo in (None, DEMO):
+        assert roster.refresh(store, config, "t3", demo).entries == (*changed,)
+    config.write_text("# the same models\n" + MODEL.replace("\n", "\n\n"))
+    assert roster.refresh(store, config, "t4").entries == (*changed,)
+    config.unlink()
+    assert roster.refresh(store, config, "t5").entries == (*changed,)
+    config.write_text(MODEL)
+    assert roster.refresh(store, config, "t6").entries == (*changed,)
+    config.write_text(MODEL + 'name = "Qwen"')
+    fresh = roster.refresh(store, config, "t7")
+    assert [(entry.id, entry.state) for entry in fresh.entries] == [
+        ("small", "retired"),
+        ("eliza", "retired"),
+        ("qwen", "active"),
+    ]
+
+
+def test_a_file_that_changed_to_what_the_operator_had_done_is_taken_over(
+    store: FakeRoster, config: Path
+) -> None:
+    config.write_text(MODEL)
+    roster.refresh(store, config, "t1")
+    store.replace([replace(store.current().entries[0], license="MIT")], "t2")
+    config.write_text(MODEL + 'license = "MIT"')
+    assert roster.refresh(store, config, "t3").revision == 2
+    store.replace([replace(store.current().entries[0], state="retired")], "t4")
+    assert roster.refresh(store, config, "t5").revision == 3
+
+
 def test_without_a_file_only_the_demos_models_play(store: FakeRoster, config: Path) -> None:
     assert roster.refresh(store, config, "t1").entries == ()
     assert roster.refresh(store, config, "t2", DEMO).entries == DEMO
@@ -178,6 +224,9 @@ def test_an_id_that_is_used_twice_changes_nothing(
 # --- who plays, who is known --------------------------------------------------------------------
 
 
+SEEN = frozenset({"online"})
+
+
 def revision(number: int, *entries: ModelEntry) -> RosterRevision:
     return RosterRevision(number, f"t{number}", entries)
 
@@ -191,6 +240,25 @@ def test_only_active_models_of_the_campaign_are_drawn_in_roster_order() -> None:
     )
     assert roster.active(revision(1, *entries), "online") == ["m3", "m0"]
     assert roster.active(revision(1, *entries), "other") == ["m3", "m0", "m2"]
+
+
+@pytest.mark.parametrize(
+    ("used", "left"), [({}, "m0 m1 m2"), ({"m0": 9, "m1": 99}, "m0 m1 m2"), ({"m0": 10}, "m1 m2")]
+)
+def test_a_model_is_left_out_once_its_budget_is_used_up(used: dict[str, int], left: str) -> None:
+    limited = revision(1, replace(MODELS[0], daily_tokens=10), *MODELS[1:3])
+    assert roster.has_budgets(limited)
+    assert not roster.has_budgets(revision(1, *MODELS))
+    today = {model: Usage(tokens=tokens) for model, tokens in used.items()}
+    models = roster.active(limited, "online")
+    assert roster.within_budget(models, roster.spent(limited, today)) == left.split()
+
+
+def test_budgets_that_leave_one_model_say_when_it_goes_on() -> None:
+    with pytest.raises(NoModels, match="midnight UTC") as refused:
+        roster.within_budget(["m0", "m1"], {"m0"})
+    assert 0 < (refused.value.retry_after or 0) <= 86_400
+    assert roster.within_budget(["m0"], {"m0"}) == []  # too few anyway: the draw says so
 
 
 def test_models_that_left_are_known_as_they_were_described_last() -> None:
@@ -216,7 +284,9 @@ def test_entry_and_retirement_are_dated_and_a_return_ends_the_retirement() -> No
         revision(4, MODELS[0], retired),
         revision(5, MODELS[0], retired, MODELS[2]),
     ]
-    dates = {row["id"]: (row["entered_at"], row["retired_at"]) for row in roster.public(history)}
+    dates = {
+        row["id"]: (row["entered_at"], row["retired_at"]) for row in roster.public(history, SEEN)
+    }
     assert dates == {"m0": ("t1", None), "m1": ("t1", "t2"), "m2": ("t5", None)}
 
 
@@ -224,7 +294,7 @@ def test_the_public_roster_tells_neither_address_nor_parameters() -> None:
     secret = replace(
         MODELS[0], base_url="http://secret", api_key_env="SECRET", parameters={"secret": 1}
     )
-    assert "secret" not in str(roster.public([revision(1, secret)])).lower()
+    assert "secret" not in str(roster.public([revision(1, secret)], SEEN)).lower()
 
 
 # --- the draw -----------------------------------------------------------------------------------
@@ -254,3 +324,18 @@ def test_the_draw_is_a_function_of_its_random_source() -> None:
         for rng in (random.Random(5), random.Random(5))  # noqa: S311  reproducible draws
     )
     assert first == second
+
+
+def test_a_model_is_known_only_while_it_plays_where_the_reader_may_look() -> None:
+    elsewhere = replace(MODELS[1], name="Its new name", campaigns=("private",))
+    history = [
+        revision(1, MODELS[0], replace(MODELS[2], campaigns=("private",))),
+        revision(2, MODELS[0], MODELS[1]),
+        revision(3, MODELS[0], elsewhere),
+    ]
+    seen = {
+        row["id"]: (row["entered_at"], row["retired_at"]) for row in roster.public(history, SEEN)
+    }
+    assert seen == {"m0": ("t1", None), "m1": ("t2", "t3")}
+    assert "Its new name" not in str(roster.public(history, SEEN))
+    assert {row["id"] for row in roster.public(history, SEEN | {"private"})} == {"m0", "m1", "m2"}

@@ -24,16 +24,22 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError
 
 from arena.battle import Answer, BattleState, TurnState
+from arena.clock import today
 from arena.errors import BadFile, Conflict, LeaseLost
 from arena.interfaces import (
+    Act,
     Campaign,
+    Invitation,
     Lease,
     LeaseSeen,
     ModelEntry,
     Outcome,
+    PairTable,
     Published,
+    Rated,
     Snapshot,
     Store,
+    Usage,
 )
 from arena.records import Content, Record
 from arena.store import SqlStore, open_store
@@ -228,6 +234,16 @@ def test_a_failed_first_turn_voids_the_battle_and_counts_against_its_model(store
     assert store.battles.claimed() == {}
 
 
+def test_void_rates_are_of_battles_that_are_over_by_campaign(store: Store) -> None:
+    start(store)
+    store.battles.claim("b1", "r1")
+    assert fail(store)  # m1 failed
+    make_ready(store, "b2")
+    assert store.battles.void_rates() == {"online": {"m0": 0.0, "m1": 1.0}}  # b2 is still blind
+    assert store.battles.skip("b2")
+    assert store.battles.void_rates() == {"online": {"m0": 0.0, "m1": 0.5}}
+
+
 def test_a_void_without_a_guilty_side_counts_against_no_model(store: Store) -> None:
     start(store)
     store.battles.claim("b1", "r1")
@@ -359,6 +375,9 @@ def test_a_failed_follow_up_counts_against_its_model_too(store: Store) -> None:
     battle = store.battles.get("b1")
     assert battle is not None and battle.state is BattleState.ready
     assert store.battles.voids_by_model() == {battle.model_b: 1}
+    assert store.battles.void_rates() == {}
+    assert store.battles.skip("b1")
+    assert store.battles.void_rates()["online"][battle.model_b] == 0.5  # one of two turns
 
 
 def test_a_report_changes_nothing_of_the_battle(store: Store) -> None:
@@ -470,6 +489,7 @@ class BattleMoves(RuleBasedStateMachine):
         self.same(lambda store: store.battles.interrupted(["b1", "b2"]))
         self.same(lambda store: store.battles.by_state())
         self.same(lambda store: store.battles.voids_by_model())
+        self.same(lambda store: store.usage.total())
         self.same(lambda store: (store.battles.running(), store.votes.unsealed()))
         self.same(lambda store: sorted(map(outcome_facts, store.votes.outcomes(["online"]))))
 
@@ -963,8 +983,10 @@ def test_the_newest_snapshot_is_read_per_campaign_category_and_method(store: Sto
     assert store.snapshots.latest("online", "zh") == published[3]
     assert store.snapshots.latest("other", "overall") == published[4]
     assert store.snapshots.latest("online", "overall", "graded") is None
-    assert store.snapshots.categories("online") == ["overall", "zh"]
-    assert store.snapshots.categories("nowhere") == []
+    assert store.snapshots.offered(["online", "nowhere"]) == {
+        "online": {"overall": ["bt"], "zh": ["bt"]},
+        "nowhere": {},
+    }
 
 
 def test_without_a_method_the_newest_official_snapshot_is_meant(store: Store) -> None:
@@ -1007,6 +1029,69 @@ def test_the_history_of_snapshots_is_newest_first_and_without_rows(store: Store)
     assert store.snapshots.history([], 99) == []
 
 
+def a_pair_table(**changes: Any) -> PairTable:
+    data = {"models": ["模型 🦙", "b"], "graded": [[0, 1, 1, 0, 0, 0, 2]], "predicted": [[0.5], []]}
+    table = PairTable("online", "overall", 1, "2026-01-02T03:04:05.678Z", data)
+    return replace(table, **changes)
+
+
+def test_a_pair_table_is_replaced_by_the_next_one_of_its_board(store: Store) -> None:
+    lease = worker_lease(store)
+    assert store.figures.pairs("online", "overall") is None
+    assert store.figures.positions() == {}
+    store.figures.save(lease, a_pair_table())
+    store.figures.save(lease, a_pair_table(category="zh", log_position=3))
+    newest = a_pair_table(log_position=2, data={"models": [], "graded": []})
+    store.figures.save(lease, newest)
+    assert store.figures.pairs("online", "overall") == newest
+    assert store.figures.pairs("online", "zh") == a_pair_table(category="zh", log_position=3)
+    assert store.figures.pairs("other", "overall") is None
+    assert store.figures.positions() == {("online", "overall"): 2, ("online", "zh"): 3}
+
+
+def test_a_worker_whose_lease_was_taken_saves_no_pair_table(store: Store) -> None:
+    stale = worker_lease(store)
+    store.figures.save(stale, a_pair_table())
+    worker_lease(store)
+    with pytest.raises(LeaseLost):
+        store.figures.save(stale, a_pair_table(log_position=2))
+    assert store.figures.positions() == {("online", "overall"): 1}
+
+
+def a_rated_row(model: str, rating: float, **changes: Any) -> dict[str, Any]:
+    row = {"model": model, "rank": 1, "rating": rating, "rating_lower": rating - 5.5}
+    return {**row, "rating_upper": None, "votes": 3, **changes}
+
+
+def test_a_history_is_of_these_models_on_the_official_boards_of_one_category(store: Store) -> None:
+    lease = worker_lease(store)
+    names = ("模型 🦙", 'it\'s "b"', "c")
+    for position, count in ((1, 1), (2, 3)):
+        rows = [a_rated_row(name, 1000.25 + position) for name in names[:count]]
+        store.snapshots.publish(lease, a_snapshot(log_position=position, rows=rows))
+    other = [a_rated_row(names[0], 1.0)]
+    store.snapshots.publish(lease, a_snapshot(category="zh", rows=other))
+    store.snapshots.publish(lease, a_snapshot(campaign="other", rows=other))
+    store.snapshots.publish(lease, a_snapshot(method="elo", official=False, rows=other))
+    at = a_snapshot().published_at
+    assert store.figures.history("online", "overall", names[:2], 9) == [
+        Rated(names[0], 1, at, 1001.25, 995.75, None, 1),
+        Rated(names[0], 2, at, 1002.25, 996.75, None, 1),
+        Rated(names[1], 2, at, 1002.25, 996.75, None, 1),
+    ]
+    assert store.figures.history("online", "overall", ["nobody"], 9) == []
+    assert store.figures.history("online", "overall", [], 9) == []
+
+
+def test_a_long_history_keeps_its_ends_and_is_thinned_evenly(store: Store) -> None:
+    lease = worker_lease(store)
+    for position in range(1, 22):
+        rows = [a_rated_row("m", 1000.0)]
+        store.snapshots.publish(lease, a_snapshot(log_position=position, rows=rows))
+    positions = [one.log_position for one in store.figures.history("online", "overall", ["m"], 5)]
+    assert positions == [1, 6, 11, 16, 21]
+
+
 def test_campaigns_come_by_position_then_id_and_read_back_whole(store: Store) -> None:
     late = Campaign(
         **{**asdict(CAMPAIGN), "id": "a-late", "position": 7, "state": "closed", "credit": "©"}
@@ -1034,6 +1119,40 @@ def test_a_campaign_is_added_once_and_never_overwritten(store: Store) -> None:
     assert sum(added) == 1
     found = store.campaigns.get("fresh")
     assert found is not None and found.title == str(added.index(True))
+
+
+def acts(store: Store) -> list[Act]:
+    """What operators did, oldest first."""
+    return [entry.act for entry in reversed(store.audit.page(None, 99))]
+
+
+def test_a_campaign_changes_together_with_its_audit_row_or_not_at_all(store: Store) -> None:
+    added, changed, lost = (Act(at(n), f"act-{n}", "mine", {"n": n}) for n in range(3))
+    mine = replace(CAMPAIGN, id="mine")
+    assert store.campaigns.add(mine, added)
+    assert not store.campaigns.add(replace(mine, title="Again"), lost)
+    assert store.campaigns.change("mine", {"state": "closed", "public": False}, changed)
+    assert not store.campaigns.change("nobody's", {"state": "closed"}, lost)
+    assert store.campaigns.get("mine") == replace(mine, state="closed", public=False)
+    assert store.campaigns.get("online") == CAMPAIGN
+    assert acts(store) == [added, changed]
+
+
+def test_invitations_are_kept_newest_first_and_revoked_once(store: Store) -> None:
+    first = Invitation("d1", "online", "for the class", at(1), at(9))
+    second = Invitation("d2", "other", "", at(2))
+    made = [Act(at(n), "invite", f"d{n}") for n in (1, 2)]
+    store.campaigns.invite(first, made[0])
+    store.campaigns.invite(second, made[1])
+    assert store.campaigns.invitations() == [second, first]
+    assert store.campaigns.invited(["d1", "d3"]) == [first]
+    assert store.campaigns.invited([]) == []
+    revoked = Act(at(3), "revoke", "d1")
+    assert store.campaigns.revoke("d1", at(3), revoked)
+    assert not store.campaigns.revoke("d1", at(4), Act(at(4), "revoke", "d1"))
+    assert not store.campaigns.revoke("d3", at(4), Act(at(4), "revoke", "d3"))
+    assert store.campaigns.invited(["d1"]) == [replace(first, revoked_at=at(3))]
+    assert acts(store) == [*made, revoked]
 
 
 def test_the_roster_gets_a_new_revision_only_when_something_changed(store: Store) -> None:
@@ -1070,10 +1189,106 @@ def test_a_roster_entry_reads_back_with_every_field(store: Store) -> None:
         modalities=("text", "image"),
         state="retired",
         campaigns=("online", "other"),
+        price=2.5,
+        daily_tokens=1_000_000,
     )
     store.roster.replace([entry], "t1")
     assert store.roster.current().entries == (entry,)
     assert store.roster.replace([entry], "t2").revision == 1
+
+
+def test_the_digest_of_the_file_stays_until_another_is_given(store: Store) -> None:
+    assert store.roster.replace(MODELS, "t1", file_digest="d1").file_digest == "d1"
+    assert store.roster.replace(MODELS[:2], "t2").file_digest == "d1"
+    same = store.roster.replace(MODELS[:2], "t3", file_digest="d2")
+    assert (same.revision, same.at, same.file_digest) == (2, "t2", "d2")
+    assert store.roster.current() == same
+    assert [one.file_digest for one in store.roster.history()] == ["d1", "d2"]
+
+
+def test_a_change_of_the_roster_is_written_with_its_act_or_not_at_all(store: Store) -> None:
+    store.roster.replace(MODELS, "t1")
+    act = Act("t2", "model.retire", "m0", {"why": "模型"})
+    store.roster.replace(MODELS[1:], "t2", after=1, act=act)
+    store.roster.replace(MODELS[1:], "t3", after=2, act=replace(act, act="nothing changed"))
+    with pytest.raises(Conflict):
+        store.roster.replace(MODELS, "t4", after=1, act=replace(act, act="too late"))
+    assert [entry.act for entry in store.audit.page(None, 9)] == [act]
+    assert store.roster.current().entries == MODELS[1:]
+
+
+def test_of_many_changes_made_after_one_revision_one_is_written(store: Store) -> None:
+    store.roster.replace(MODELS, "t1")
+
+    def retire(model: ModelEntry) -> bool:
+        rest = [entry for entry in MODELS if entry is not model]
+        act = Act("t2", "model.retire", model.id)
+        try:
+            store.roster.replace(rest, "t2", after=1, act=act)
+        except Conflict:
+            return False
+        return True
+
+    assert sum(at_once([lambda model=model: retire(model) for model in MODELS])) == 1
+    assert len(store.roster.history()) == 2
+    assert len(store.audit.page(None, 9)) == 1
+
+
+# --- audit and usage ----------------------------------------------------------------------------
+
+
+def test_the_audit_log_is_read_from_the_newest_on_in_pages(store: Store) -> None:
+    assert store.audit.page(None, 9) == []
+    assert store.audit.last("a") is None
+    acts = [Act(f"t{n}", "ab"[n % 2], f"of {n}", {"n": n, "list": ["x", None]}) for n in range(5)]
+    for act in acts:
+        store.audit.add(act)
+    newest = store.audit.page(None, 2)
+    assert [entry.act for entry in newest] == acts[:2:-1]
+    rest = store.audit.page(newest[-1].n, 9)
+    assert [entry.act for entry in rest] == acts[2::-1]
+    assert store.audit.page(rest[-1].n, 9) == []
+    last = store.audit.last("a")
+    assert last is not None
+    assert last.act == acts[4]
+
+
+def test_what_models_do_is_counted_where_a_turn_ends(store: Store) -> None:
+    days = {today()}
+    make_ready(store, "b1", model_a="m0", model_b="m1")
+    make_ready(store, "b2", model_a="m1", model_b="m0")
+    assert not finish(store, "b1")  # the turn is over: nothing is counted twice
+    start(store, "b3", model_a="m0", model_b="m2")
+    assert store.battles.claim("b3", "r1")
+    assert fail(store, "b3")
+    assert not fail(store, "b3")
+    days.add(today())
+    beta = 6  # 22 letters without a count of the endpoint's
+    both = Usage(answers=2, failures=0, tokens=4 + beta, ttft=0.375, duration=3.5)
+    assert store.usage.total() == {"m0": both, "m1": both, "m2": Usage(failures=1)}
+    by_day = [store.usage.of_day(day) for day in days]
+    assert sum(use.answers for used in by_day for use in used.values()) == 4
+    assert store.usage.of_day("2000-01-01") == {}
+
+
+def test_a_turn_that_nobody_failed_counts_for_nobody(store: Store) -> None:
+    start(store)
+    assert store.battles.claim("b1", "r1")
+    assert store.battles.fail_turn(
+        "b1", 1, reason="interrupted", side=None, error=None, runner="r1"
+    )
+    assert store.usage.total() == {}
+
+
+def test_turns_that_end_at_once_are_all_counted(store: Store) -> None:
+    sides = [("m0", "m1"), ("m1", "m0")] * 12
+    for number, (model_a, model_b) in enumerate(sides):
+        start(store, f"b{number}", model_a=model_a, model_b=model_b)
+        assert store.battles.claim(f"b{number}", "r1")
+    assert all(at_once([lambda n=n: finish(store, f"b{n}") for n in range(len(sides))]))
+    total = store.usage.total()
+    assert {model: use.answers for model, use in total.items()} == {"m0": 24, "m1": 24}
+    assert {use.tokens for use in total.values()} == {12 * 4 + 12 * 6}
 
 
 # --- leases -------------------------------------------------------------------------------------
@@ -1088,6 +1303,18 @@ def test_a_lease_is_taken_as_it_was_seen_and_its_fence_grows(store: Store) -> No
     assert store.leases.take("worker", "w2", seen) == Lease("worker", "w2", 2)
     assert store.leases.take("worker", "w3", seen) is None
     assert store.leases.look("worker") == LeaseSeen("w2", 2, 0)
+
+
+def test_held_leases_are_seen_at_one_look(store: Store) -> None:
+    assert store.leases.held() == {}
+    worker = store.leases.take("worker", "w1", None)
+    assert worker is not None
+    store.leases.renew(worker)
+    store.leases.take("runner:r1", "r1", None)
+    seen = {"worker": LeaseSeen("w1", 1, 1), "runner:r1": LeaseSeen("r1", 1, 0)}
+    assert store.leases.held() == seen
+    store.leases.release(worker)
+    assert store.leases.held() == {"runner:r1": LeaseSeen("r1", 1, 0)}
 
 
 def test_a_lease_that_moved_since_it_was_seen_cannot_be_taken(store: Store) -> None:
@@ -1149,3 +1376,320 @@ def test_sixteen_workers_take_a_lease_and_one_gets_it(store: Store, held_before:
 
 def test_a_store_that_can_be_reached_answers_a_ping(store: Store) -> None:
     store.ping()
+
+
+# --- what voters own ----------------------------------------------------------------------------
+
+
+def make_voted(store: Store, battle_id: str = "b1", **changes: Any) -> None:
+    make_ready(store, battle_id, **changes)
+    assert vote(store, battle_id, f"v-{battle_id}")
+
+
+def at(second: int) -> str:
+    return f"2026-01-01T00:00:{second:02}.000Z"
+
+
+def listed(store: Store, before: str | None = None, limit: int = 10, **more: Any) -> list[str]:
+    found = store.battles.of_voter("ann", before=before, limit=limit, **more)
+    return [summary.battle.id for summary in found]
+
+
+def test_a_voters_battles_are_listed_newest_first_with_prompt_and_vote(store: Store) -> None:
+    start(store, "b1", created_at=at(1))
+    make_voted(store, "b3", created_at=at(2))
+    start(store, "b2", created_at=at(2))
+    start(store, "b4", created_at=at(3), voter="bob")
+    found = store.battles.of_voter("ann", before=None, limit=10)
+    assert [one.battle.id for one in found] == ["b3", "b2", "b1"]
+    assert [(one.prompt, one.grade, one.both_bad) for one in found] == [
+        ("Why?", 1, False),
+        ("Why?", None, None),
+        ("Why?", None, None),
+    ]
+
+
+def test_a_list_goes_on_after_the_battle_that_was_seen_last(store: Store) -> None:
+    for number in range(5):
+        start(store, f"b{number}", created_at=at(number // 2))
+    start(store, "bob's", created_at=at(9), voter="bob")
+    assert listed(store, limit=2) == ["b4", "b3"]
+    assert listed(store, before="b3", limit=2) == ["b2", "b1"]
+    assert listed(store, before="b0") == []
+    assert listed(store, before="bob's") == listed(store, before="nothing") == []
+
+
+def test_erased_battles_are_listed_only_where_they_are_asked_for(store: Store) -> None:
+    start(store, "b1", created_at=at(1))
+    start(store, "b2", created_at=at(2))
+    store.votes.erase(["b2"], "voter")
+    assert listed(store) == ["b1"]
+    assert listed(store, erased=True) == ["b2", "b1"]
+    assert listed(store, before="b2") == ["b1"]
+
+
+def test_only_a_voted_battle_can_be_shared_and_keeps_its_first_time(store: Store) -> None:
+    make_ready(store)
+    assert not store.battles.share("b1") and not store.battles.share("nothing")
+    assert vote(store)
+    assert store.battles.share("b1")
+    first = shared_at(store)
+    assert first is not None
+    assert store.battles.share("b1")
+    assert shared_at(store) == first
+    store.battles.unshare("b1")
+    store.battles.unshare("b1")
+    assert shared_at(store) is None
+
+
+def shared_at(store: Store) -> str | None:
+    battle = store.battles.get("b1")
+    assert battle is not None
+    return battle.shared_at
+
+
+def test_the_shared_battles_of_a_model_are_of_these_campaigns_on_either_side(store: Store) -> None:
+    sides = {"b1": ("m0", "m1"), "b2": ("m1", "m0"), "b3": ("m2", "m1"), "b4": ("m0", "m2")}
+    for battle_id, (model_a, model_b) in sides.items():
+        make_voted(store, battle_id, model_a=model_a, model_b=model_b)
+        assert store.battles.share(battle_id)
+    make_voted(store, "b5", campaign=OTHER.id)
+    assert store.battles.share("b5")
+    make_voted(store, "b6")
+
+    def shared(model: str, *campaigns: str, limit: int = 10) -> set[str]:
+        found = store.battles.shared_with(model, campaigns, limit)
+        return {one.battle.id for one in found}
+
+    assert shared("m0", CAMPAIGN.id) == {"b1", "b2", "b4"}
+    assert shared("m0", CAMPAIGN.id, OTHER.id) == {"b1", "b2", "b4", "b5"}
+    assert len(shared("m0", CAMPAIGN.id, limit=2)) == 2
+    assert shared("m3", CAMPAIGN.id) == shared("m0") == set()
+    store.battles.unshare("b1")
+    store.votes.erase(["b2"], "voter")
+    assert shared("m0", CAMPAIGN.id) == {"b4"}
+
+
+def test_a_report_is_kept_once_for_a_voter_battle_and_side(store: Store) -> None:
+    make_ready(store)
+    for voter, side, reason in (
+        ("ann", None, "odd"),
+        ("ann", "a", "rude"),
+        ("ann", "a", "very rude"),
+        ("ann", None, "odd, really"),
+        ("bob", "a", "too"),
+    ):
+        store.battles.report("b1", voter, reason, side)
+    kept = [(report.side, report.reason) for report in store.battles.reports_of("ann")]
+    assert sorted(kept, key=str) == [("a", "very rude"), (None, "odd, really")]
+    assert len(store.battles.open_reports(10)) == 3
+    assert len(store.battles.open_reports(2)) == 2
+
+
+def test_two_reports_at_the_same_moment_are_one(store: Store) -> None:
+    make_ready(store)
+    at_once([lambda: store.battles.report("b1", "ann", "rude", "b")] * 8)
+    assert len(store.battles.open_reports(10)) == 1
+
+
+def test_handled_reports_are_closed_with_the_operators_act_until_they_come_again(
+    store: Store,
+) -> None:
+    make_ready(store)
+    act = Act(at(7), "report.dismiss", "b1", {"why": "fine"})
+    assert not store.battles.handle_reports("b1", act)
+    store.battles.report("b1", "ann", "rude", "a")
+    store.battles.report("b1", "ann", "odd")
+    assert store.battles.handle_reports("b1", act)
+    assert not store.battles.handle_reports("b1", act)
+    assert store.battles.open_reports(10) == []
+    assert {report.handled_at for report in store.battles.reports_of("ann")} == {at(7)}
+    assert [entry.act for entry in store.audit.page(None, 10)] == [act]
+    store.battles.report("b1", "ann", "again", "a")
+    assert [report.reason for report in store.battles.open_reports(10)] == ["again"]
+
+
+# --- erasure ------------------------------------------------------------------------------------
+
+
+def texts(store: Store, battle_id: str = "b1") -> list[str]:
+    """Every text that the store gives of a battle."""
+    found: list[str] = []
+    for turn in store.battles.turns(battle_id):
+        found.append(turn.prompt)
+        found += [answer.text for answer in (turn.answer_a, turn.answer_b) if answer is not None]
+    stored = store.votes.find(battle_id)
+    if stored is not None and stored.content is not None:
+        found += [stored.content.salt, str(stored.content.comment)]
+    found += [report.reason for report in store.battles.reports_of("ann")]
+    return [text for text in found if text]
+
+
+def test_an_erased_battle_has_no_text_and_its_vote_stays_provable(store: Store) -> None:
+    make_voted(store)
+    store.battles.share("b1")
+    store.battles.report("b1", "ann", "rude", "a")
+    before = store.votes.find("b1")
+    assert before is not None and before.content is not None and len(texts(store)) > 4
+
+    assert store.votes.erase(["b1"], "voter") == ["b1"]
+    assert texts(store) == []
+    battle = store.battles.get("b1")
+    assert battle is not None and battle.erased_at is not None and battle.shared_at is None
+    assert battle.state is BattleState.voted
+    assert store.battles.turns("b1")[0].frames() == []
+    after = store.votes.find("b1")
+    assert after is not None and after.content is None
+    assert (after.record, after.hash) == (before.record, before.hash)
+    assert after.record.leaf() == after.hash
+    assert after.record.content_digest == before.content.digest()
+    assert store.votes.content(after.record.id) is None
+    vote = store.votes.vote_of("b1")
+    assert vote is not None and (vote.idempotency_key, vote.request_digest) == (None, None)
+    assert store.battles.open_reports(10) == []
+
+
+def test_an_erasure_is_a_record_of_the_log_with_its_reason(store: Store) -> None:
+    make_voted(store)
+    seal_all(store)
+    store.votes.erase(["b1"], "retention")
+    seal_all(store)
+    vote_row, erasure = store.votes.sealed(0, 100, 10, [CAMPAIGN.id])
+    assert (erasure.record.type, erasure.record.target) == ("erasure", vote_row.record.id)
+    assert (erasure.record.reason, erasure.record.campaign) == ("retention", CAMPAIGN.id)
+    assert erasure.record.leaf() == erasure.hash
+    exported = vote_row.to_json(with_text=True)
+    assert [exported[name] for name in ("conversation_a", "comment", "salt")] == [None] * 3
+    assert exported["grade"] == 1
+
+
+def test_erasing_again_changes_nothing(store: Store) -> None:
+    make_voted(store)
+    act = Act(at(1), "battle.erase", "b1")
+    assert store.votes.erase(["b1"], "voter", act=act) == ["b1"]
+    battle, waiting = store.battles.get("b1"), store.votes.unsealed()
+    assert store.votes.erase(["b1", "nothing"], "operator", act=act) == []
+    assert store.battles.get("b1") == battle
+    assert store.votes.unsealed() == waiting == 2
+    assert len(store.audit.page(None, 10)) == 1
+
+
+@pytest.mark.parametrize("begun", ["created", "running", "ready", "follow-up", "void"])
+def test_a_battle_without_a_vote_is_over_when_it_is_erased(store: Store, begun: str) -> None:
+    start(store)
+    if begun != "created":
+        store.battles.claim("b1", "r1")
+    if begun in ("ready", "follow-up"):
+        finish(store)
+    if begun == "follow-up":
+        assert store.battles.add_turn(a_turn(number=2, prompt="And then?"))
+    if begun == "void":
+        fail(store)
+    assert store.votes.erase(["b1"], "voter") == ["b1"]
+    assert texts(store) == []
+    assert state(store) is (BattleState.void if begun == "void" else BattleState.skipped)
+    assert TurnState.running not in {turn.state for turn in store.battles.turns("b1")}
+    assert not finish(store) and not vote(store) and not store.battles.share("b1")
+    assert store.votes.unsealed() == 0
+    outcomes = list(store.votes.outcomes([CAMPAIGN.id]))
+    assert [outcome.error for outcome in outcomes] == [None]
+
+
+def test_a_vote_and_an_erasure_at_the_same_moment_leave_no_text(store: Store) -> None:
+    for number in range(6):
+        battle_id = f"b{number}"
+        make_ready(store, battle_id)
+        at_once(
+            [
+                lambda name=battle_id: vote(store, name, f"v-{name}"),
+                lambda name=battle_id: store.votes.erase([name], "voter"),
+            ]
+        )
+        assert texts(store, battle_id) == []
+        voted = store.votes.vote_of(battle_id) is not None
+        assert state(store, battle_id) is (BattleState.voted if voted else BattleState.skipped)
+
+
+def test_many_battles_are_erased_in_one_transaction_under_a_lease(store: Store) -> None:
+    for number in range(3):
+        make_voted(store, f"b{number}", created_at=at(number))
+    assert store.battles.kept(at(2), 10) == ["b0", "b1"]
+    assert store.battles.kept(at(9), 2) == ["b0", "b1"]
+    stale = worker_lease(store)
+    fresh = worker_lease(store)
+    with pytest.raises(LeaseLost):
+        store.votes.erase(["b0", "b1"], "retention", lease=stale)
+    assert store.battles.kept(at(9), 10) == ["b0", "b1", "b2"]
+    erased = store.votes.erase(["b0", "b1"], "retention", lease=fresh)
+    assert sorted(erased) == ["b0", "b1"]
+    assert store.battles.kept(at(9), 10) == ["b2"]
+
+
+def test_a_voter_is_forgotten_once_all_their_battles_are_erased(store: Store) -> None:
+    make_voted(store)
+    make_voted(store, "b2", voter="bob")
+    store.battles.report("b1", "ann", "rude")
+    pseudonyms = [store.votes.pseudonym(name, CAMPAIGN.id) for name in ("ann", "bob")]
+    assert not store.votes.forget("ann")
+    assert listed(store) == ["b1"]
+    store.votes.erase(["b1"], "voter")
+    assert store.votes.forget("ann")
+    assert store.votes.forget("ann")
+    assert listed(store, erased=True) == [] and store.battles.reports_of("ann") == []
+    battle = store.battles.get("b1")
+    assert battle is not None and battle.voter == ""
+    assert store.votes.pseudonym("ann", CAMPAIGN.id) != pseudonyms[0]
+    assert store.votes.pseudonym("bob", CAMPAIGN.id) == pseudonyms[1]
+
+
+# --- what the operator looks for ----------------------------------------------------------------
+
+
+def test_a_vote_is_found_by_its_id_its_battle_or_its_receipt(store: Store) -> None:
+    make_voted(store)
+    stored = store.votes.vote_of("b1")
+    assert stored is not None
+    for name in ("v-b1", "b1", stored.hash):
+        found = store.votes.find(name)
+        assert found is not None and found.record == stored.record and found.content is not None
+        assert found.seq is None
+    store.votes.append([a_remark("x1", "exclusion", "v-b1", "spam")])
+    found = store.votes.find("b1")
+    assert found is not None and found.excluded_reason == "spam"
+    assert store.votes.find("x1") is store.votes.find("nothing") is None
+
+
+def test_flagged_and_excluded_votes_are_listed_by_the_newest_remark(store: Store) -> None:
+    for name in ("b1", "b2", "b3"):
+        make_voted(store, name)
+    store.votes.append([a_remark("x1", "flag", "v-b1", "identity_leak")])
+    store.votes.append([a_remark("x2", "exclusion", "v-b2", "spam")])
+    store.votes.erase(["b3"], "voter")
+    store.votes.append([a_remark("x3", "exclusion", "v-b1", "leak")])
+    found = store.votes.remarked(10)
+    assert [row.record.id for row in found] == ["v-b1", "v-b2"]
+    assert (found[0].flags, found[0].excluded_reason) == (("identity_leak",), "leak")
+    assert [row.record.id for row in store.votes.remarked(1)] == ["v-b1"]
+
+
+def test_an_operators_act_is_written_with_the_record_it_is_about(store: Store) -> None:
+    make_voted(store)
+    act = Act(at(3), "vote.exclude", "v-b1", {"reason": "spam"})
+    store.votes.append([a_remark("x1", "exclusion", "v-b1", "spam")], act=act)
+    (entry,) = store.audit.page(None, 10)
+    assert entry.act == act
+
+
+def test_on_sqlite_erased_text_is_in_the_file_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "arena.db"
+    sql = migrated(f"sqlite:///{path}")
+    sql.campaigns.add(CAMPAIGN)
+    word = b"Zq81f3cb0a77"
+    sql.battles.add(a_battle(), a_turn(prompt=f"{word.decode()} " * 2_000))
+    sql.battles.add(a_battle("b2"), a_turn("b2", prompt=word.decode()))
+    sql.close()
+    assert word in path.read_bytes()
+    sql = open_store(f"sqlite:///{path}")
+    sql.votes.erase(["b1", "b2"], "voter")
+    sql.close()
+    assert word not in path.read_bytes()

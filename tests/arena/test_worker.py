@@ -139,6 +139,7 @@ class World:
                             language=record.language,
                             category_tag=record.category_tag,
                             turns=record.turns,
+                            voter_kind=record.voter_kind,
                         ),
                     )
                 )
@@ -181,6 +182,55 @@ def fake() -> World:
 
 
 # --- what is published --------------------------------------------------------------------------
+
+
+def pair_votes(world: World, category: str = "overall") -> int:
+    table = world.store.figures.pairs("online", category)
+    rows = [] if table is None else [*table.data["graded"], *table.data["winner_only"]]
+    return sum(sum(votes) for _, _, *votes in rows)
+
+
+def test_the_pairs_behind_a_board_come_with_its_first_publication(world: World) -> None:
+    world.votes(30)
+    with world.working():
+        board = world.wait_for_board()
+        wait_until(lambda: pair_votes(world) == 30, 5, what="the pairs")
+    table = world.store.figures.pairs("online", "overall")
+    assert table is not None and table.log_position == board.log_position
+    assert table.data["models"] == sorted(row["model"] for row in board.rows)
+    assert table.data["calibration"] is not None
+
+
+def test_pairs_follow_the_votes_after_a_while_also_in_categories(
+    fake: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arena.worker, "_FIGURES_SECONDS", 0.2)
+    rows = [
+        a_vote(f"zh{number}", language="zh", model_a=f"m{number % 3}", model_b="m3")
+        for number in range(MIN_CATEGORY_VOTES + 5)
+    ]
+    fake.store.votes.append(rows[:-5])
+    with fake.working():
+        wait_until(lambda: pair_votes(fake, "zh") == MIN_CATEGORY_VOTES, 5, what="the first pairs")
+        fake.store.votes.append(rows[-5:])
+        fake.live.wake_worker()
+        for category in ("zh", "overall"):
+            wait_until(
+                lambda key=category: pair_votes(fake, key) == len(rows), 5, what="newer pairs"
+            )
+
+
+def test_pairs_that_an_earlier_worker_left_behind_are_caught_up_without_a_new_vote(
+    fake: World,
+) -> None:
+    fake.votes(10)
+    with fake.working():
+        fake.wait_for_board()
+        fake.votes(10)
+        fake.wait_for_board()
+    assert pair_votes(fake) == 10  # the next ones were not due yet
+    with fake.working():
+        wait_until(lambda: pair_votes(fake) == 20, 5, what="the pairs of all votes")
 
 
 def test_the_board_is_that_of_a_clean_recompute_after_every_batch(world: World) -> None:
@@ -534,6 +584,31 @@ def tally_of_rows(rows: list[tuple[Record, Content | None]]) -> Tally:
     return tally
 
 
+def test_people_have_a_board_of_their_own_where_others_vote_too(fake: World) -> None:
+    fake.votes(MIN_CATEGORY_VOTES)
+    with fake.working():
+        fake.wait_for_board()
+        assert list(fake.store.snapshots.offered(["online"])["online"]) == ["overall"]
+        judged = [a_vote(f"j{i}", voter_kind="judge", voter=f"j{i}") for i in range(3)]
+        fake.store.votes.append(judged)
+        fake.live.wake_worker()
+        people = wait_until(
+            lambda: fake.store.snapshots.latest("online", "people"), what="the people's board"
+        )
+    assert sum(row["votes"] for row in people.rows) == 2 * MIN_CATEGORY_VOTES
+    fake.assert_clean(people)
+
+
+def test_a_board_tells_whether_it_converged_and_is_in_one_piece(fake: World) -> None:
+    pairs = [("m0", "m1"), ("m2", "m3")]
+    fake.store.votes.append(
+        [a_vote(f"p{i}", model_a=a, model_b=b) for i, (a, b) in enumerate(pairs)]
+    )
+    with fake.working():
+        board = fake.wait_for_board()
+    assert (board.details["converged"], board.details["components"]) == (True, 2)
+
+
 def test_a_request_to_decide_is_answered_however_few_the_votes(fake: World) -> None:
     fake.store.votes.append(graded_rows(30))
     fake.store.votes.append([(method_record("online", "Graded.", Method("graded")), None)])
@@ -593,7 +668,8 @@ def test_a_category_with_enough_votes_has_a_board_of_its_own(world: World) -> No
             board = published(world, "bt", category)
             assert board is not None
             world.assert_clean(board)
-    assert world.store.snapshots.categories("online") == ["coding", "hard", "overall", "zh"]
+    offered = world.store.snapshots.offered(["online"])["online"]
+    assert list(offered) == ["coding", "hard", "overall", "zh"]
 
 
 def test_only_the_boards_that_a_vote_touches_are_published(fake: World) -> None:

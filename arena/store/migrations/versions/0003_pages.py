@@ -10,6 +10,17 @@ down_revision = "0002"
 def upgrade() -> None:
     op.add_column("battles", sa.Column("shared_at", sa.Text(), nullable=True))
     op.add_column("battles", sa.Column("erased_at", sa.Text(), nullable=True))
+    for name, column, condition in (
+        ("ix_battles_shared", "shared_at", "shared_at IS NOT NULL"),
+        ("ix_battles_kept", "created_at", "erased_at IS NULL"),
+    ):
+        op.create_index(
+            name,
+            "battles",
+            [column],
+            sqlite_where=sa.text(condition),
+            postgresql_where=sa.text(condition),
+        )
     op.add_column("reports", sa.Column("side", sa.Text(), nullable=True))
     op.add_column("reports", sa.Column("handled_at", sa.Text(), nullable=True))
     op.add_column("roster_revisions", sa.Column("file_digest", sa.Text(), nullable=True))

@@ -1,0 +1,97 @@
+"""What the operator does about reported answers and doubtful votes. Every act is audited."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from arena import erasure
+from arena.battle import Battle, Turn
+from arena.battles import check_text
+from arena.clock import now
+from arena.errors import Conflict, InvalidField, NotFound
+from arena.interfaces import Act, LiveBuffer, Report, Store
+from arena.records import LogRow, remark
+
+MAX_REASON_CHARS = 200
+CASES = 50
+"""How many reports or votes are shown at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What there is to decide about: an imported vote has no battle, a skipped battle no vote."""
+
+    battle: Battle | None
+    turns: tuple[Turn, ...]
+    vote: LogRow | None
+    reports: tuple[Report, ...] = ()
+
+    def is_same_as(self, other: Case | None) -> bool:
+        """Whether both are about one battle."""
+        return other is not None and self.battle is not None and self.battle == other.battle
+
+
+class Moderation:
+    """The operator's view of battles and votes, names and all."""
+
+    def __init__(self, store: Store, live: LiveBuffer) -> None:
+        self._store = store
+        self._live = live
+
+    def open_cases(self) -> list[Case]:
+        """Battles with open reports, the longest waiting first."""
+        reports = self._open_reports()
+        return [self._case(battle_id, reports) for battle_id in reports]
+
+    def _open_reports(self) -> dict[str, list[Report]]:
+        by_battle: dict[str, list[Report]] = {}
+        for report in self._store.battles.open_reports(CASES):
+            by_battle.setdefault(report.battle_id, []).append(report)
+        return by_battle
+
+    def _case(self, battle_id: str, reports: dict[str, list[Report]]) -> Case:
+        battle, turns = self._store.battles.whole(battle_id) or (None, [])
+        vote = self._store.votes.find(battle_id)
+        return Case(battle, tuple(turns), vote, tuple(reports.get(battle_id, ())))
+
+    def find(self, name: str) -> Case | None:
+        """The vote with this id or receipt, or the battle with this id."""
+        vote = self._store.votes.find(name)
+        battle_id = vote.record.battle_id if vote is not None else name
+        if battle_id is None:
+            return Case(None, (), vote)
+        case = self._case(battle_id, self._open_reports())
+        return case if case.battle is not None else None
+
+    def remarked(self) -> list[LogRow]:
+        """Flagged and excluded votes, by the newest remark first."""
+        return self._store.votes.remarked(CASES)
+
+    def dismiss(self, battle_id: str) -> None:
+        """Close the battle's reports; nothing else changes."""
+        self._store.battles.handle_reports(battle_id, Act(now(), "report.dismiss", battle_id))
+
+    def take_down(self, battle_id: str) -> None:
+        """Erase the battle's text for good and close its reports. The vote stays."""
+        if self._store.battles.get(battle_id) is None:
+            raise NotFound("There is no such battle.")
+        act = Act(now(), "battle.take_down", battle_id)
+        erasure.erase(self._store, self._live, [battle_id], erasure.OPERATOR, act)
+
+    def exclude(self, vote_id: str, reason: str) -> None:
+        """Leave a vote out of every board from now on. The log says so, with the reason.
+
+        Raises `NotFound`, `InvalidField`, and `Conflict` when it is excluded already.
+        """
+        reason = check_text(reason.strip(), "reason", MAX_REASON_CHARS)
+        if "\n" in reason:
+            raise InvalidField("'reason' must be one line.", field="reason")
+        found = self._store.votes.find(vote_id)
+        if found is None:
+            raise NotFound("There is no such vote.")
+        if found.excluded_reason is not None:
+            raise Conflict("This vote is excluded already.")
+        act = Act(now(), "vote.exclude", found.record.id, {"reason": reason})
+        exclusion = remark("exclusion", found.record, reason, act.at)
+        self._store.votes.append([(exclusion, None)], act=act)
+        self._live.wake_worker()

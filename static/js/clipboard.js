@@ -1,0 +1,37 @@
+/** Copying text, also where the page is not served over HTTPS. */
+
+import { t } from "./i18n.js";
+
+const CONFIRMED_MS = 2000;
+
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const box = document.createElement("textarea"); // an insecure context has no clipboard
+  box.value = text;
+  box.className = "visually-hidden";
+  const focused = document.activeElement;
+  document.body.append(box);
+  box.select();
+  document.execCommand("copy");
+  box.remove();
+  focused?.focus({ preventScroll: true });
+}
+
+/** Copy, and let the button say so for a moment: in its words, or by its mark and its name. */
+export async function copyBy(button, text) {
+  await copy(text);
+  if (button.classList.contains("copied")) return;
+  const hasWords = !button.hasAttribute("aria-label");
+  const before = hasWords ? button.textContent : button.getAttribute("aria-label");
+  const say = (words) => {
+    if (hasWords) button.textContent = words;
+    else button.setAttribute("aria-label", words);
+  };
+  button.classList.add("copied");
+  say(t("battle.copied"));
+  document.getElementById("status").textContent = t("battle.copied");
+  setTimeout(() => {
+    button.classList.remove("copied");
+    say(before);
+  }, CONFIRMED_MS);
+}
