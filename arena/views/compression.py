@@ -23,7 +23,7 @@ _ENDPOINTS = frozenset(
 )
 _TYPES = ("text/", "application/json", "application/javascript", "image/svg+xml")
 _MARK = "-gzip"  # two encodings of one thing need two strong validators (RFC 9110 §8.8.3)
-_KEPT = 128
+_KEPT = 48  # of at most 2 MB each
 
 
 def install(app: Flask) -> None:

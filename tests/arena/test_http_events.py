@@ -362,7 +362,8 @@ def test_a_snapshot_says_which_board_and_no_rows(world: World, voter: CheckedCli
     event = next(event for block in stream for event in parse_sse(block))
     assert (event.id, event.event) == (None, "snapshot")
     assert set(event.data) == {
-        *("campaign", "category", "method", "log_position", "published_at", "config_hash")
+        *("campaign", "category", "method", "official"),
+        *("log_position", "published_at", "config_hash"),
     }
     response.close()
 

@@ -984,7 +984,7 @@ def test_the_newest_snapshot_is_read_per_campaign_category_and_method(store: Sto
     assert store.snapshots.latest("other", "overall") == published[4]
     assert store.snapshots.latest("online", "overall", "graded") is None
     assert store.snapshots.offered(["online", "nowhere"]) == {
-        "online": {"overall": ["bt"], "zh": ["bt"]},
+        "online": {"overall": ["bt", "elo"], "zh": ["bt"]},
         "nowhere": {},
     }
 
