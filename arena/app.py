@@ -84,6 +84,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     app = Flask("arena", static_folder=str(STATIC), template_folder="templates")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = None  # revalidate by ETag: modules stay in step
+    app.url_map.strict_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
     app.extensions["arena"] = services or build_services(settings)
     app.extensions["arena.attempts"] = Attempts()

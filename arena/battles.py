@@ -43,7 +43,7 @@ from arena.errors import (
     TooMany,
     Unavailable,
 )
-from arena.interfaces import LiveBuffer, Store, StoredVote
+from arena.interfaces import LiveBuffer, RosterRevision, Store, StoredVote
 from arena.records import Content, Conversation, Record, new_salt
 
 _NOT_YOURS = "There is no such battle of yours."
@@ -170,11 +170,7 @@ class Battles:
             raise InvalidField("Only a void battle can be drawn again.", field="redraw_of")
         self._refuse_too_many(voter)
         revision = self._store.roster.current()
-        models = roster.active(revision, campaign.id)
-        if roster.has_budgets(revision):
-            spent = roster.spent(revision, self._store.usage.of_day(today()))
-            models = roster.within_budget(models, spent)
-        pair = roster.draw(models, self._rng)
+        pair = roster.draw(self._playing(revision, campaign.id), self._rng)
         described = categories.describe([prompt])
         battle = Battle(
             id=secrets.token_urlsafe(16),
@@ -194,6 +190,14 @@ class Battles:
         self._store.battles.add(battle, Turn(battle.id, 1, prompt, TurnState.running))
         self._live.wake_runner(battle.id)
         return battle
+
+    def _playing(self, revision: RosterRevision, campaign_id: str) -> list[str]:
+        """The models that may be drawn now; raises `NoModels` where budgets leave too few."""
+        models = roster.active(revision, campaign_id)
+        if not roster.has_budgets(revision):
+            return models
+        spent = roster.spent(revision, self._store.usage.of_day(today()))
+        return roster.within_budget(models, spent)
 
     def follow_up(self, voter: str, battle_id: str, prompt: str) -> None:
         """Ask both models again, in the same conversation.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -39,10 +39,18 @@ class Belongings:
         return {number: roster.known([self._store.roster.at(number)]) for number in revisions}
 
     def export(self, voter: str) -> Iterator[dict[str, Any]]:
-        """Everything that is stored of the voter's battles, newest first."""
+        """Everything that is stored of the voter's battles, newest first.
+
+        Raises `Unavailable` at once, so that no answer is begun without a database.
+        """
         reports: dict[str, list[dict[str, Any]]] = {}
         for report in self._store.battles.reports_of(voter):
             reports.setdefault(report.battle_id, []).append(asdict(report))
+        return self._with_reports(voter, reports)
+
+    def _with_reports(
+        self, voter: str, reports: Mapping[str, list[dict[str, Any]]]
+    ) -> Iterator[dict[str, Any]]:
         before = None
         while page := self._store.battles.of_voter(voter, before=before, limit=_PAGE, erased=True):
             for summary in page:

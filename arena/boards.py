@@ -24,19 +24,20 @@ METHODS = ("auto", "graded", "bt", "davidson", "rao-kupper", "elo")
 
 _FRESH_SECONDS = 0.25
 _OFFER_SECONDS = 1.0
-_VOID_RATES_SECONDS = 30.0  # they are counted over all battles
+_VOID_RATES_SECONDS = 120.0  # they are counted over all battles: over a second for a million
 _T = TypeVar("_T")
 
 
 class Recent(Generic[_T]):
-    """What `read` found by some key, at most `seconds` old.
+    """What `read` found by some key, at most `seconds` old; of more than `most` keys the newest.
 
     When it has grown too old one caller reads it anew; the others have the old one meanwhile.
     """
 
-    def __init__(self, seconds: float, read: Callable[..., _T]) -> None:
+    def __init__(self, seconds: float, read: Callable[..., _T], most: int = 128) -> None:
         self._seconds = seconds
         self._read = read
+        self._most = most
         self._lock = threading.Lock()
         self._found: dict[tuple[Any, ...], tuple[float, _T]] = {}
 
@@ -56,7 +57,10 @@ class Recent(Generic[_T]):
                 self._found.pop(key, None)
             raise
         with self._lock:
+            self._found.pop(key, None)
             self._found[key] = (at + self._seconds, fresh)
+            while len(self._found) > self._most:  # keys come from whoever asks
+                del self._found[next(iter(self._found))]
         return fresh
 
 

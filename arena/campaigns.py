@@ -23,7 +23,7 @@ DEFAULT = Campaign(
     title="Open battles",
     title_zh="公开对战",
     description="Any prompt, two anonymous models, your judgement.",
-    description_zh="任意提问，两个匿名模型，由您评判。",
+    description_zh="任意提问，两个匿名模型，由你评判。",
     consent=(
         "Your prompt goes to two models; prompt, answers and vote are stored under a random "
         "name and published with the log until you delete their text, so write nothing private."

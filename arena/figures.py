@@ -22,6 +22,7 @@ FEW_VOTES = 10
 """What fewer votes than these say about a pair is told with a warning: it may be luck."""
 
 _PAIRS_SECONDS = 5.0
+_PAIRS_REMEMBERED = 8  # of 250 models a table has about 10 MB
 _HISTORY_SECONDS = 10.0
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 
@@ -136,7 +137,7 @@ class Figures:
 
     def __init__(self, store: FigureStore) -> None:
         self._store = store
-        self._pairs = Recent(_PAIRS_SECONDS, self._read_pairs)
+        self._pairs = Recent(_PAIRS_SECONDS, self._read_pairs, _PAIRS_REMEMBERED)
         self._histories = Recent(_HISTORY_SECONDS, self._read_history)
 
     def pairs(self, campaign: Campaign, category: str) -> tuple[Pairs, Answer] | None:

@@ -405,7 +405,10 @@ class BattleStore(Protocol):
         ...
 
     def report(self, battle_id: str, voter: str, reason: str, side: str | None = None) -> None:
-        """Keep the voter's report about this battle and side; a later one replaces it."""
+        """Keep the voter's report about this battle and side; a later one replaces it.
+
+        Of an erased battle nothing is kept.
+        """
         ...
 
     def reports_of(self, voter: str) -> list[Report]: ...
@@ -654,7 +657,9 @@ class RosterStore(Protocol):
         """
         ...
 
-    def history(self) -> list[RosterRevision]: ...
+    def history(self) -> list[RosterRevision]:
+        """Every revision, the first one first; a `file_digest` may be an older one."""
+        ...
 
 
 class AuditTrail(Protocol):

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -408,7 +409,9 @@ class Runner:
         )
 
     def _let_go(self, turn: _RunningTurn) -> bool:
-        """The voter left (then it is skipped already), or this runner stops."""
+        """The voter left (then it is skipped already, perhaps erased), or this runner stops."""
+        with suppress(LiveLost):  # then it goes by itself, when its time is over
+            self._live.replace(turn.battle.id, turn.number, [])
         return self._void(turn.battle.id, turn.number, self.id)
 
     def _void(self, battle_id: str, number: int, runner: str) -> bool:

@@ -151,6 +151,9 @@ class _Key:
     category: str
     method: str
 
+    def __str__(self) -> str:
+        return f"{self.campaign}/{self.category}/{self.method}"
+
 
 class _Campaign:
     """What was counted of one campaign, and the method its log pins."""

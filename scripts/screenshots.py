@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -41,6 +42,7 @@ ADMIN_PAGES = {
 SIZES = {"desktop": (1280, 860), "phone": (390, 844), "narrow": (320, 640)}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SETTLE_MS = 400
+COUNTED_MS = 3_000  # until the board holds the vote
 PROMPT = {"en": "Explain why the sky is blue.", "zh": "为什么天空是蓝色的？"}
 ANSWER_MS = 120_000
 
@@ -48,6 +50,7 @@ ANSWER_MS = 120_000
 def battle(page: Page, prompt: str) -> Iterator[str]:
     """A battle from the empty page to the reveal; yields the name of each state on the way."""
     page.goto("/")
+    page.wait_for_timeout(SETTLE_MS)
     yield "ask"
     page.get_by_role("textbox").fill(prompt)
     page.keyboard.press("Enter")
@@ -57,13 +60,19 @@ def battle(page: Page, prompt: str) -> Iterator[str]:
     page.wait_for_timeout(1_000)
     yield "streaming"
     expect(page.get_by_role("radio").first).to_be_enabled(timeout=ANSWER_MS)
-    page.keyboard.press("2")
-    page.wait_for_timeout(500)
+    page.locator(".segment").nth(1).click()
+    page.locator("#why summary").click()
+    page.wait_for_timeout(SETTLE_MS)
     yield "ready"
-    page.keyboard.press("Enter")
+    page.locator("#why summary").click()
+    page.locator("#confirm").click()
     expect(page.locator("#outcome-title")).to_be_visible()
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(COUNTED_MS)
     yield "voted"
+    page.locator("[data-share]").click()
+    page.locator("[data-tool=report]").first.click()
+    page.wait_for_timeout(SETTLE_MS)
+    yield "report"
 
 
 def new_page(
@@ -86,25 +95,30 @@ def new_page(
     return page
 
 
-def take(page: Page, path: str, file: Path) -> None:
+def take(page: Page, path: str, file: str | Path) -> None:
     page.goto(path)
     page.wait_for_timeout(SETTLE_MS)
     page.screenshot(path=file)
 
 
-def take_all(browser: Browser, url: str, folder: Path, token: str | None) -> None:
+def take_all(browser: Browser, url: str, folder: Path, token: str | None, only: str) -> None:
     for (size_name, size), lang, scheme in product(SIZES.items(), PROMPT, SCHEMES):
         variant = f"{size_name}-{lang}-{scheme}"
-        page = new_page(browser, url, size, lang, scheme)
+        if only not in variant:
+            continue
+
+        visitor = partial(new_page, browser, url, size, lang, scheme)
+        file = f"{folder}/{{}}-{variant}.png".format
+        voter, stranger, operator = visitor(), visitor(), visitor(token=token)
+        for state in battle(voter, PROMPT[lang]):
+            voter.screenshot(path=file(f"battle-{state}"))
+        take(stranger, voter.url, file("shared"))
+        take(stranger, "/mine", file("mine-empty"))
         for name, path in PAGES.items():
-            take(page, path, folder / f"{name}-{variant}.png")
-        for state in battle(page, PROMPT[lang]):
-            page.screenshot(path=folder / f"battle-{state}-{variant}.png")
-        page.context.close()
-        if token is not None:
-            page = new_page(browser, url, size, lang, scheme, token=token)
-            for name, path in ADMIN_PAGES.items():
-                take(page, path, folder / f"admin-{name}-{variant}.png")
+            take(voter, path, file(name))
+        for name, path in ADMIN_PAGES.items() if token else ():
+            take(operator, path, file(f"admin-{name}"))
+        for page in (voter, stranger, operator):
             page.context.close()
 
 
@@ -123,6 +137,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("docs"))
     parser.add_argument("--readme", action="store_true")
     parser.add_argument("--token")
+    parser.add_argument("--only", default="", help="variants whose name holds this: phone-zh")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
@@ -133,7 +148,7 @@ def main() -> None:
         if options.readme:
             take_for_readme(browser, options.url, options.folder)
         else:
-            take_all(browser, options.url, options.folder, options.token)
+            take_all(browser, options.url, options.folder, options.token, options.only)
         browser.close()
 
 

@@ -367,8 +367,9 @@ class FakeBattles:
 
     def report(self, battle_id: str, voter: str, reason: str, side: str | None = None) -> None:
         with self._db.transaction():
-            report = Report(battle_id, side, reason, now())
-            self.reports[battle_id, voter, side] = report
+            if self.rows[battle_id].battle.erased_at is None:
+                report = Report(battle_id, side, reason, now())
+                self.reports[battle_id, voter, side] = report
 
     def reports_of(self, voter: str) -> list[Report]:
         with self._db.transaction():

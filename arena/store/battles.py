@@ -388,10 +388,12 @@ class SqlBattles:
             reports.c.side.is_not_distinct_from(side),
         )
         with self._db.write() as connection:
-            # so that of two reports at once the second one sees the first
-            connection.execute(
-                select(battles.c.id).where(battles.c.id == battle_id).with_for_update()
+            # so that a report sees another one, or an erasure, of the same moment
+            kept = select(battles.c.id).where(
+                battles.c.id == battle_id, battles.c.erased_at.is_(None)
             )
+            if connection.execute(kept.with_for_update()).first() is None:
+                return
             if not _won(connection, earlier.values(said)):
                 whose = {"battle_id": battle_id, "voter": voter, "side": side}
                 connection.execute(insert(reports).values(said | whose))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from arena.battle import SKIPPED, Battle, BattleState, TurnState, sources_of
@@ -29,6 +29,7 @@ _RECORD_COLUMNS = [records.c[name] for name in LEAF_FIELDS]
 _COUNTED_COLUMNS = [records.c[name] for name in Counted.__slots__]
 _WHY = (turns.c.void_reason, turns.c.void_side, turns.c.void_error)
 _BATCH = 1_000
+_HASH_LENGTH = 64
 _NOBODY = ""
 
 
@@ -91,7 +92,9 @@ def _erase(connection: Connection, battle_ids: Sequence[str], reason: str) -> li
 
 def _erase_votes(connection: Connection, battle_ids: Sequence[str], reason: str, at: str) -> None:
     voted = records.c.battle_id.in_(battle_ids) & (records.c.type == "vote")
-    votes = [_record(row) for row in connection.execute(select(*_RECORD_COLUMNS).where(voted))]
+    # locked in the order of sealing, or the two might wait for each other
+    found = select(*_RECORD_COLUMNS).where(voted).order_by(records.c.n).with_for_update()
+    votes = [_record(row) for row in connection.execute(found)]
     ids = [vote.id for vote in votes]
     connection.execute(delete(contents).where(contents.c.record_id.in_(ids)))
     # the request's digest would still confirm a guessed comment
@@ -164,9 +167,12 @@ class SqlVoteLog:
         return None if row is None else Content(*row)
 
     def find(self, name: str) -> LogRow | None:
-        named = or_(records.c.id == name, records.c.battle_id == name, records.c.hash == name)
-        found = self._votes(_with_content().where(records.c.type == "vote", named).limit(1))
-        return found[0] if found else None
+        votes = _with_content().where(records.c.type == "vote")
+        columns = [records.c.id, records.c.battle_id]
+        if len(name) == _HASH_LENGTH:
+            columns.append(records.c.hash)  # it has no index: the whole log is read
+        found = (row for column in columns for row in self._votes(votes.where(column == name)))
+        return next(found, None)
 
     def remarked(self, limit: int) -> list[LogRow]:
         newest = (

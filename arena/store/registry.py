@@ -103,6 +103,7 @@ class SqlRoster:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._known: list[RosterRevision] = []
 
     def current(self) -> RosterRevision:
         with self._db.read() as connection:
@@ -141,9 +142,15 @@ class SqlRoster:
         return fresh
 
     def history(self) -> list[RosterRevision]:
-        query = select(roster_revisions).order_by(roster_revisions.c.revision)
+        # every board and every battle asks for it; what a revision says never changes
+        known = self._known
+        newest = known[-1].revision if known else 0
+        query = select(roster_revisions).where(roster_revisions.c.revision > newest)
         with self._db.read() as connection:
-            return [_roster(row) for row in connection.execute(query)]
+            fresh = connection.execute(query.order_by(roster_revisions.c.revision)).all()
+        if fresh:
+            self._known = known = [*known, *map(_roster, fresh)]
+        return list(known)
 
 
 _NO_ROSTER = RosterRevision(0, "", ())

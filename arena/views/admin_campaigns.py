@@ -16,7 +16,7 @@ from arena.views.context import services
 
 blueprint = operator_blueprint("admin_campaigns", __name__)
 
-_DAYS = (1, 7, 30, 90)
+_DAYS = (7, 30, 90, 365)
 
 
 @blueprint.get("/campaigns")

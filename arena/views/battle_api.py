@@ -86,11 +86,15 @@ def export() -> Response:
     who = known_voter()
     battles = iter(()) if who is None else services().belongings.export(who)
     name = f"arena-my-battles-{today()}.json"
-    return Response(
+    exports = services().exports
+    exports.take()
+    response = Response(
         _own_data(battles),
         mimetype="application/json",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+    response.call_on_close(exports.give_back)
+    return response
 
 
 def _own_data(battles: Iterator[dict[str, Any]]) -> Iterator[str]:

@@ -45,11 +45,7 @@ def board() -> Response:
         schemas.word("category") or OVERALL,
         request.args.get("method", "auto"),
     )
-    response = Response(published.body, mimetype="application/json")
-    response.set_etag(published.etag)
-    response.headers["Cache-Control"] = "no-cache" if chosen.public else "private, no-cache"
-    response.make_conditional(request)
-    return response
+    return context.kept_by_validator(chosen, published.body, published.etag)
 
 
 @blueprint.get("/board/events")

@@ -3,7 +3,7 @@
 The length of a compressed body tells whether a guess of an attacker stands in it twice (BREACH).
 So only files and pages that say the same to everybody are compressed. What mixes a reader's own
 secrets with text that others chose never is: battles, a voter's own pages, the operator's area,
-and every stream.
+every stream, and what guests and the operator see of private campaigns.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import gzip
 from functools import lru_cache
 
 from flask import Flask, Response, request
+
+from arena.campaigns import STRANGER
+from arena.views.context import reader
 
 _ENDPOINTS = frozenset(
     {
@@ -23,7 +26,7 @@ _ENDPOINTS = frozenset(
 )
 _TYPES = ("text/", "application/json", "application/javascript", "image/svg+xml")
 _MARK = "-gzip"  # two encodings of one thing need two strong validators (RFC 9110 §8.8.3)
-_KEPT = 48  # of at most 2 MB each
+_KEPT, _LARGEST_KEPT = 48, 500_000  # bytes
 
 
 def install(app: Flask) -> None:
@@ -32,9 +35,11 @@ def install(app: Flask) -> None:
     app.after_request(_compress)
 
 
-@lru_cache(_KEPT)
 def _compressed(body: bytes) -> bytes:
     return gzip.compress(body, 6, mtime=0)
+
+
+_remembered = lru_cache(_KEPT)(_compressed)
 
 
 def _understand_validator() -> None:
@@ -48,11 +53,13 @@ def _compress(response: Response) -> Response:
     if request.endpoint not in _ENDPOINTS:
         return response
     response.vary.add("Accept-Encoding")
-    if not request.accept_encodings.quality("gzip"):
+    is_for_all = request.endpoint == "static" or reader() == STRANGER
+    if not is_for_all or not request.accept_encodings.quality("gzip"):
         return response
     if response.status_code == 200 and (response.mimetype or "").startswith(_TYPES):  # noqa: PLR2004  OK
         response.direct_passthrough = False
-        response.set_data(_compressed(response.get_data()))
+        body = response.get_data()
+        response.set_data((_remembered if len(body) <= _LARGEST_KEPT else _compressed)(body))
         response.headers["Content-Encoding"] = "gzip"
     elif response.status_code != 304:  # noqa: PLR2004  Not Modified
         return response

@@ -135,6 +135,15 @@ def campaign(campaign_id: str | None) -> Campaign:
     return services().campaigns.get(campaign_id, reader())
 
 
+def kept_by_validator(shown: Campaign, body: bytes, etag: str) -> Response:
+    """JSON of a campaign that a cache may keep, asking each time: of a private one the reader's."""
+    response = Response(body, mimetype="application/json")
+    response.set_etag(etag)
+    response.headers["Cache-Control"] = "no-cache" if shown.public else "private, no-cache"
+    response.make_conditional(request)
+    return response
+
+
 def _operator_signer() -> TimestampSigner:
     secret = services().secret_key
     return TimestampSigner(secret, salt="operator", digest_method=hashlib.sha256)

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from arena import board_svg, categories, figures, figures_svg, roster
 from arena.boards import OVERALL
 from arena.errors import InvalidField, NotFound
-from arena.figures import Answer, Course, Matrix, Pairs, Row, Table
+from arena.figures import Course, Matrix, Pairs, Row, Table
 from arena.interfaces import Campaign, Summary
 from arena.svg import Picture
 from arena.views import context, schemas
@@ -59,7 +59,8 @@ def pairs() -> Response:
     found = services().figures.pairs(campaign, category)
     if found is None:
         raise NotFound("No pairs of this board have been published. /api/boards lists the boards.")
-    return _numbers(found[1])
+    _, answer = found
+    return context.kept_by_validator(campaign, answer.body, answer.etag)
 
 
 @blueprint.get("/api/board/history")
@@ -75,7 +76,8 @@ def history() -> Response:
     campaign, category = _place()
     board = services().boards.get(campaign, category).document
     models = _models_of_history(board, schemas.word("model"))
-    return _numbers(services().figures.history(campaign, category, models))
+    answer = services().figures.history(campaign, category, models)
+    return context.kept_by_validator(campaign, answer.body, answer.etag)
 
 
 def _models_of_history(board: Row, model: str | None) -> list[str]:
@@ -91,14 +93,6 @@ def _place() -> tuple[Campaign, str]:
     """The campaign and the category that are asked for."""
     campaign = context.campaign(schemas.word("campaign"))
     return campaign, schemas.word("category") or OVERALL
-
-
-def _numbers(answer: Answer) -> Response:
-    response = Response(answer.body, mimetype="application/json")
-    response.set_etag(answer.etag)
-    response.headers["Cache-Control"] = "no-cache"
-    response.make_conditional(request)
-    return response
 
 
 # --- pictures -----------------------------------------------------------------------------------
@@ -339,7 +333,7 @@ def _svg(gallery: Gallery, figure: Figure) -> str:
     lang, campaign = language(), gallery.campaign
     title = campaign.title_zh if lang == "zh" and campaign.title_zh else campaign.title
     parts = [title, _category_title(gallery.category)]
-    parts += [text(lang, "figures.as_of", position=f"{figure.log_position:,}")]
+    parts += [text(lang, "board.as_of", position=f"{figure.log_position:,}")]
     parts += [moment(lang, gallery.board["published_at"])]
     return figure.picture.file(" · ".join(parts), [figure.picture.description])
 

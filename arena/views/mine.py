@@ -7,7 +7,13 @@ from werkzeug.wrappers import Response
 
 from arena.battle import Grade
 from arena.views.battle_api import LISTED, battles_page, check_id
-from arena.views.context import VOTER_COOKIE, campaigns, known_voter, services
+from arena.views.context import (
+    INVITATIONS_COOKIE,
+    VOTER_COOKIE,
+    campaigns,
+    known_voter,
+    services,
+)
 from arena.views.language import remember, template_words
 
 blueprint = Blueprint("own", __name__, url_prefix="/mine")
@@ -31,6 +37,7 @@ def battles() -> str:
         titles={campaign.id: campaign for campaign in campaigns()},
         grades={int(grade): grade.name for grade in Grade},
         done=done if done in _DONE else None,
+        is_known=known_voter() is not None,
         retention_days=services().settings.retention_days,
         **template_words(),
     )
@@ -58,7 +65,8 @@ def forget() -> Response:
     if who := known_voter():
         services().belongings.forget(who)
     response = redirect(url_for("own.battles", done="forgotten"), 303)
-    response.delete_cookie(VOTER_COOKIE, httponly=True, samesite="Lax")
+    for cookie in (VOTER_COOKIE, INVITATIONS_COOKIE):
+        response.delete_cookie(cookie, httponly=True, samesite="Lax")
     return response
 
 

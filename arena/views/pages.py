@@ -7,7 +7,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
-from flask import Blueprint, current_app, render_template, request
+from flask import Blueprint, current_app, render_template
 from markupsafe import Markup
 
 from arena import categories
@@ -19,12 +19,14 @@ from arena.errors import NotFound
 from arena.interfaces import Campaign
 from arena.log import FORMATS
 from arena.views import board_page, context, schemas
+from arena.views.battle_api import check_id
 from arena.views.board_page import Wish
 from arena.views.context import services, voter
 from arena.views.language import language, remember, template_words
 from arena.views.openapi import document, operation
 
 blueprint = Blueprint("pages", __name__)
+blueprint.url_value_preprocessor(check_id)
 blueprint.after_request(remember)
 
 
@@ -59,12 +61,12 @@ def battle(battle_id: str | None = None) -> str:
 
 
 def _chosen(campaigns: list[Campaign]) -> Campaign | None:
-    """The campaign that is wished for, else the default one, else any; None when all are closed."""
-    wish = request.args.get("campaign")
+    """The campaign that is wished for, else the default one, else any; None when it is closed."""
+    wish = schemas.word("campaign")
     open_ones = {campaign.id: campaign for campaign in campaigns}
-    if wish is not None and wish not in open_ones:
-        raise NotFound("There is no open campaign of this name.", field="campaign")
-    return open_ones.get(wish or DEFAULT.id, next(iter(campaigns), None))
+    if wish is None:
+        return open_ones.get(DEFAULT.id, next(iter(campaigns), None))
+    return open_ones.get(context.campaign(wish).id)
 
 
 @blueprint.get("/board")

@@ -67,7 +67,7 @@ function addCodeHeads(fragment) {
     language.textContent = pre.firstElementChild?.className.match(LANGUAGE)?.[1] ?? "";
     const button = document.createElement("button");
     button.type = "button";
-    button.className = "quiet small";
+    button.className = "link";
     button.dataset.copyCode = "";
     button.textContent = t("battle.copy_code");
     head.append(language, button);

@@ -5,7 +5,7 @@ import { has, t } from "./i18n.js";
 const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000];
 
 /** A refused or failed request. The message is a sentence for the reader; status 0: no answer. */
-export class Problem extends Error {
+class Problem extends Error {
   constructor(message, { status = 0, slug = "", retryAfter = 0 } = {}) {
     super(message);
     this.status = status;

@@ -110,7 +110,7 @@ async function chart(box) {
     const legend = plot.root.offsetHeight - plot.height;
     plot.setSize({ width: room(), height: height - legend });
   };
-  fit();
+  queueMicrotask(fit); // once the legend has its height
   new ResizeObserver(fit).observe(document.body);
   const redraw = () => plot.redraw(false);
   new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });

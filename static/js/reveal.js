@@ -2,7 +2,6 @@
 
 import { number, t } from "./i18n.js";
 import { awaitBoard, readBoard } from "./standing.js";
-import { describe } from "./turn.js";
 
 const SIDES = ["a", "b"];
 const GRADES = ["b_much_better", "b_better", "tie", "a_better", "a_much_better"]; // −2…2
@@ -18,7 +17,7 @@ export class Reveal {
     this.#note = panel.querySelector("[data-standing]");
   }
 
-  /** Names, grade and organisations of a voted battle. */
+  /** Names and grade of a voted battle. */
   show(battle) {
     const [a, b] = SIDES.map((side) => this.#face(side, battle[`about_${side}`]));
     this.#faces.replaceChildren(a, verdict(battle), b);
@@ -44,7 +43,6 @@ export class Reveal {
     face.classList.add(`face-${side}`);
     face.querySelector(".badge").textContent = side.toUpperCase();
     face.querySelector("[data-name]").textContent = about.name;
-    face.querySelector("[data-about]").append(...describe(about));
     return face;
   }
 

@@ -121,7 +121,7 @@ export class Turn {
 }
 
 /** "Organisation · licence · link" of a model, as nodes. */
-export function describe({ organization, license, link }) {
+function describe({ organization, license, link }) {
   const parts = [organization, license].filter(Boolean).map((text) => document.createTextNode(text));
   if (/^https?:\/\//.test(link)) {
     const anchor = document.createElement("a");

@@ -16,6 +16,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A running arena. Its Redis is its own: the runner would take other tests' wake-ups."""
     folder: Path = tmp_path_factory.mktemp("arena")
     with redis_server() as url, World(folder, url) as made:
+        made.wait_published()
         yield made
 
 

@@ -25,6 +25,7 @@ from werkzeug.test import TestResponse
 
 from arena.app import build_services, create_app
 from arena.battles import Battles, Limits
+from arena.boards import METHODS, OVERALL
 from arena.campaigns import DEFAULT
 from arena.errors import EndpointBroken, EndpointError
 from arena.interfaces import Campaign, Deadlines, Finished, Message, ModelEntry
@@ -215,7 +216,7 @@ class CheckedClient(FlaskClient):
         return {**response.json, "battle": battle_id}
 
 
-_OF_THE_WORKER = {"leases", "snapshots", "pair_tables"}
+_OF_RUNNER_AND_WORKER = {"leases", "snapshots", "pair_tables", "usage"}
 
 
 class World:
@@ -338,8 +339,8 @@ class World:
     # --- the database -----------------------------------------------------------------------
 
     def counts(self) -> dict[str, int]:
-        """How many rows each table has (leases and boards aside: the worker writes those)."""
-        tables = [t for t in metadata.sorted_tables if t.name not in _OF_THE_WORKER]
+        """How many rows each table has, but for those that runner and worker write at any time."""
+        tables = [t for t in metadata.sorted_tables if t.name not in _OF_RUNNER_AND_WORKER]
         with self.database.read() as connection:
             return {
                 table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
@@ -366,6 +367,15 @@ class World:
             connection.execute(
                 update(campaigns_table).where(campaigns_table.c.id == campaign_id).values(**fields)
             )
+
+    def wait_published(self) -> None:
+        """Wait until the default campaign has a board by every method."""
+
+        def published() -> bool:
+            boards = self.store.snapshots.offered([DEFAULT.id])[DEFAULT.id]
+            return len(boards.get(OVERALL, ())) == len(METHODS) - 1
+
+        wait_until(published, what="the first boards")
 
     def wait_sealed(self) -> int:
         """Wait until every vote has its place in the log; the log's position."""

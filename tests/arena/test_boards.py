@@ -114,6 +114,17 @@ def test_a_refusal_is_not_remembered() -> None:
     assert recent.get() == 2
 
 
+def test_of_endlessly_many_keys_only_the_newest_are_remembered() -> None:
+    asked: list[int] = []
+    recent = Recent(60, asked.append, most=3)
+    for key in range(9):
+        recent.get(key)
+    asked.clear()
+    for key in (8, 7, 6, 5):
+        recent.get(key)
+    assert asked == [5]
+
+
 def a_store(*boards: tuple[str, str]) -> FakeStore:
     """A store with an empty board of each category and method."""
     store = FakeStore()

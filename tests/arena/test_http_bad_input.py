@@ -358,6 +358,15 @@ def test_an_id_that_is_none_finds_nothing(
             assert "Set-Cookie" not in answer.headers or "a=b" not in str(answer.headers)
 
 
+@pytest.mark.parametrize("battle_id", ["%00", "x%00y", "%E4%BD%A0", "x" * 5_000])
+def test_an_id_that_is_none_has_no_page_and_asks_no_database(
+    world: World, voter: CheckedClient, battle_id: str
+) -> None:
+    page = voter.get(f"/battles/{battle_id}")
+    assert page.status_code == 404
+    assert "Set-Cookie" not in page.headers
+
+
 COOKIES = {
     "empty": "",
     "garbage": "garbage",

@@ -281,7 +281,7 @@ def test_the_page_has_table_links_and_place_in_the_log(voter: CheckedClient, tre
     assert 'href="/models/oak/1?campaign=trees"' in page
     assert 'href="/board/figures?campaign=trees&amp;category=overall"' in page
     position = voter.get(f"/api/board?campaign={trees}").json["log_position"]
-    assert f"as of vote {position:,}" in page
+    assert f"as of record {position:,}" in page
     assert "Votes: 8, people: 1" in page
     assert "95% interval" in page
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.test import TestResponse
 
 from arena.campaigns import digest_of
 from arena.clock import now
@@ -115,11 +116,15 @@ def test_guests_and_the_operator_see_it(
     assert words not in voter.get(path).get_data(as_text=True)
 
 
+@pytest.mark.parametrize("path", ["/api/board", "/api/board/pairs", "/api/board/history"])
 def test_a_private_board_may_not_be_kept_by_a_shared_cache(
-    world: World, hidden: Campaign, voter: CheckedClient
+    world: World, hidden: Campaign, voter: CheckedClient, path: str
 ) -> None:
-    answer = voter.get("/api/board?campaign=veiled", headers=OPERATOR)
-    assert answer.headers["Cache-Control"] == "private, no-cache"
+    def asked() -> TestResponse:
+        return voter.get(f"{path}?campaign=veiled", headers=OPERATOR)
+
+    wait_until(lambda: asked().status_code == 200, what="its numbers")
+    assert asked().headers["Cache-Control"] == "private, no-cache"
 
 
 def test_battles_of_a_hidden_campaign_are_for_guests(
@@ -179,6 +184,8 @@ def test_a_campaign_that_is_closed_shows_its_board_to_guests_and_refuses_battles
     assert voter.get("/board?campaign=over").status_code == 200
     refused = voter.post("/api/battles", json={"prompt": "hello", "campaign": "over"})
     problem(refused, 409, "campaign-closed")
+    page = voter.get("/?campaign=over").get_data(as_text=True)
+    assert "takes no new battles" in page and "/board?campaign=over" in page
 
 
 def test_a_revoked_or_invented_invitation_grants_nothing(

@@ -89,3 +89,15 @@ def test_both_forms_have_strong_validators_of_their_own_and_both_save_a_download
 
 def test_every_name_of_the_list_is_a_view(world: World) -> None:
     assert _ENDPOINTS <= world.app.view_functions.keys()
+
+
+@pytest.mark.parametrize("path", ["/board?q=guess", "/log", "/api/campaigns", "/board/figures"])
+def test_guests_and_the_operator_get_pages_with_private_campaigns_uncompressed(
+    world: World, gzipped: CheckedClient, path: str
+) -> None:
+    token = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    assert "Content-Encoding" in gzipped.get(path, headers=GZIP).headers
+    assert "Content-Encoding" not in gzipped.get(path, headers={**GZIP, **token}).headers
+    gzipped.get(f"/join/{world.services.campaigns.invite(DEFAULT)}")
+    assert "Content-Encoding" not in gzipped.get(path, headers=GZIP).headers
+    assert "Content-Encoding" in gzipped.get("/static/css/base.css", headers=GZIP).headers

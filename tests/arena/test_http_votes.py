@@ -367,18 +367,19 @@ def test_a_changed_text_no_longer_has_its_digest(world: World, voter: CheckedCli
     assert digest({**row, "comment": "put in later"}) != row["content_digest"]
 
 
+@pytest.mark.parametrize("path", ["/api/votes", "/api/battles/export"])
 def test_exports_over_the_limit_are_refused_and_places_are_given_back(
-    world: World, voter: CheckedClient
+    world: World, voter: CheckedClient, path: str
 ) -> None:
     voter.voted()
     world.wait_sealed()
     app = world.new_app(exports=StreamSlots(1))
     client = world.voter(app)
     for _ in range(3):
-        unread, _ = client.stream("/api/votes")
-        refused = client.get("/api/votes")
+        unread, _ = client.stream(path)
+        refused = client.get(path)
         problem(refused, 503, "unavailable")
         assert int(refused.headers["Retry-After"]) > 0
         unread.close()
-        assert client.get("/api/votes").status_code == 200
-        assert client.head("/api/votes").status_code == 200
+        assert client.get(path).status_code == 200
+        assert client.head(path).status_code == 200

@@ -386,6 +386,18 @@ def test_a_skipped_battle_is_left_and_its_streams_are_closed(world: World) -> No
         wait_until(lambda: not runner._turns, what="the battle to be let go")
         assert world.battle().state is BattleState.skipped
         assert list(iter(lambda: follower.get(0.3), None))[-1] == LookAgain()
+        assert world.live.frames("b1", 1, 0) == []
+
+
+def test_text_that_was_erased_while_it_streamed_does_not_come_back(world: World) -> None:
+    never = threading.Event()
+    world.script(a=["A beginning", never], b=["Another beginning", never])
+    with world.running() as runner:
+        world.begin()
+        wait_until(world.shown, what="something to be shown")
+        world.store.votes.erase(["b1"], "voter")  # as if Redis had been away for a moment
+        wait_until(lambda: not runner._turns, what="the battle to be let go")
+        assert world.live.frames("b1", 1, 0) == []
 
 
 def test_no_more_battles_are_taken_in_than_the_runner_can_hold(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -20,7 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DataError
 
 from arena.battle import Answer, BattleState, TurnState
@@ -92,7 +93,7 @@ def emptied(store: SqlStore) -> SqlStore:
     names = ", ".join(table.name for table in metadata.sorted_tables)
     with store._db.write() as connection:
         connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
-    return store
+    return SqlStore(store._db)  # one that remembers nothing
 
 
 @pytest.fixture(params=["fake", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -1175,6 +1176,20 @@ def test_the_roster_gets_a_new_revision_only_when_something_changed(store: Store
     assert store.roster.at(9).entries == ()
 
 
+def test_a_revision_is_read_once_and_one_that_another_process_made_is_not_missed(
+    store: Store,
+) -> None:
+    elsewhere = SqlStore(store._db) if isinstance(store, SqlStore) else store
+    store.roster.replace(MODELS, "t1")
+    (first,) = store.roster.history()
+    elsewhere.roster.replace(MODELS[1:], "t2")
+    again, second = store.roster.history()
+    assert again is first
+    assert (second.revision, second.entries) == (2, MODELS[1:])
+    store.roster.history().clear()
+    assert store.roster.history() == elsewhere.roster.history() == [first, second]
+
+
 def test_a_roster_entry_reads_back_with_every_field(store: Store) -> None:
     entry = ModelEntry(
         id="qwen",
@@ -1484,6 +1499,33 @@ def test_a_report_is_kept_once_for_a_voter_battle_and_side(store: Store) -> None
     assert sorted(kept, key=str) == [("a", "very rude"), (None, "odd, really")]
     assert len(store.battles.open_reports(10)) == 3
     assert len(store.battles.open_reports(2)) == 2
+
+
+def test_what_is_said_of_a_battle_is_found_without_reading_the_log(store: Store) -> None:
+    if not isinstance(store, SqlStore):
+        pytest.skip("of SQL only")
+    asked: list[str] = []
+    engine = store._db.engine
+
+    def remember(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    event.listen(engine, "before_cursor_execute", remember)
+    try:
+        assert store.votes.find("no-such-battle") is None
+    finally:
+        event.remove(engine, "before_cursor_execute", remember)
+    conditions = [
+        re.sub(r"[%:?].*", "", s.rsplit(" AND ", 1)[-1]) for s in asked if "contents" in s
+    ]
+    assert conditions == ["records.id = ", "records.battle_id = "], "a hash has no index"
+
+
+def test_a_report_that_comes_after_an_erasure_leaves_no_text(store: Store) -> None:
+    start(store)
+    store.votes.erase(["b1"], "operator")
+    store.battles.report("b1", "ann", "it says my name")
+    assert store.battles.reports_of("ann") == store.battles.open_reports(10) == []
 
 
 def test_two_reports_at_the_same_moment_are_one(store: Store) -> None:

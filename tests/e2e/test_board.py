@@ -185,7 +185,7 @@ def test_many_publications_are_shown_and_told_politely(board: Page, store: SqlSt
         wait_until(lambda want=want: counted(store, SMALL) >= want, 30, what="a board")
     last = store.snapshots.latest(SMALL, "overall")
     assert last is not None
-    expect(board.get_by_text(f"as of vote {last.log_position:,}")).to_be_visible(timeout=10_000)
+    expect(board.get_by_text(f"as of record {last.log_position:,}")).to_be_visible(timeout=10_000)
     fetched = board.evaluate(
         "performance.getEntriesByType('resource').filter((e) => e.name.includes('/board?')).length"
     )
@@ -272,7 +272,7 @@ def test_on_paper_are_all_rows_and_the_address_and_no_controls(board: Page) -> N
     board.emulate_media(media="print")
     expect(board.locator("[data-model]").last).to_be_visible()
     expect(board.get_by_text(f"/board?campaign={SMALL}")).to_be_visible()
-    expect(board.locator(".facts")).to_contain_text("as of vote")
+    expect(board.locator(".facts")).to_contain_text("as of record")
     for control in ("#filter", "header.site", "nav.campaigns", ".connection"):
         expect(board.locator(control)).to_be_hidden()
 

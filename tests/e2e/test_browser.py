@@ -63,7 +63,7 @@ def test_a_voter_asks_watches_votes_by_keyboard_and_the_board_moves(
     assert all(re.match("SmolLM2|ELIZA", name) for name in names)
 
     # two models have one vote more, on a page that nobody reloaded
-    wait_until(lambda: total_votes(board) == before + 2, 5, what="the live board")
+    wait_until(lambda: total_votes(board) == before + 2, 20, what="the live board")
     board.context.close()
 
 

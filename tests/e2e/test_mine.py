@@ -100,7 +100,7 @@ def test_deleting_everything_makes_the_browser_a_stranger(seat: Page, stage: Sta
     dialog = seat.get_by_role("dialog", name="Delete everything of yours?")
     dialog.get_by_role("button", name="Delete everything").click()
     expect(seat.get_by_role("status")).to_contain_text("stranger")
-    expect(seat.get_by_text("No battles yet")).to_be_visible()
+    expect(seat.get_by_text("No battles are listed")).to_be_visible()
     assert [c for c in seat.context.cookies() if c.get("name") == "arena_voter"] == []
     answer = seat.request.get(address.replace("/battles/", "/api/battles/"))
     assert answer.status == 404
@@ -118,7 +118,7 @@ def test_the_list_works_without_script(browser: Browser, seat: Page, stage: Stag
     page.get_by_role("button", name="No script needed").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Deleted. The text is gone for good.")).to_be_visible()
-    expect(page.get_by_text("No battles yet")).to_be_visible()
+    expect(page.get_by_text("No battles are listed")).to_be_visible()
     context.close()
 
 
