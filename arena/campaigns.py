@@ -151,13 +151,20 @@ class Campaigns:
     def change(self, campaign: Campaign, texts: Mapping[str, Any]) -> None:
         """Give a campaign other texts and rules; only what differs is written and told.
 
-        Raises `InvalidField` as `create` does.
+        Raises `InvalidField` as `create` does, and when texts would be published that voters gave
+        under another consent.
         """
         changes = {name: value for name, value in texts.items() if getattr(campaign, name) != value}
-        _refuse(problems(drafted(campaign.id, texts, campaign)))
-        if changes:
-            self._store.change(
-                campaign.id, changes, Act(now(), "campaign.change", campaign.id, changes)
+        changed = drafted(campaign.id, texts, campaign)
+        _refuse(problems(changed))
+        if not changes:
+            return
+        publishes = _publishes(changed) and not _publishes(campaign)
+        act = Act(now(), "campaign.change", campaign.id, changes)
+        if not self._store.change(campaign.id, changes, act, without_battles=publishes):
+            raise InvalidField(
+                "This campaign has battles whose texts were not to be published. Make a new one.",
+                field="publish_text",
             )
 
     def set_open(self, campaign: Campaign, is_open: bool) -> None:
@@ -205,6 +212,11 @@ def problems(campaign: Campaign) -> dict[str, str]:
         elif len(text) > limit:
             found[name] = "too_long"
     return found
+
+
+def _publishes(campaign: Campaign) -> bool:
+    """Whether anybody may read what its voters wrote."""
+    return campaign.public and campaign.publish_text
 
 
 def _refuse(found: Mapping[str, str]) -> None:

@@ -615,8 +615,18 @@ class CampaignStore(Protocol):
     def get(self, campaign_id: str) -> Campaign | None: ...
     def all(self) -> list[Campaign]: ...
 
-    def change(self, campaign_id: str, changes: Mapping[str, Any], act: Act) -> bool:
-        """Give some fields new values; False when there is no such campaign."""
+    def change(
+        self,
+        campaign_id: str,
+        changes: Mapping[str, Any],
+        act: Act,
+        *,
+        without_battles: bool = False,
+    ) -> bool:
+        """Give some fields new values.
+
+        False when there is no such campaign, or `without_battles` it has one already.
+        """
         ...
 
     def invite(self, invitation: Invitation, act: Act) -> None: ...

@@ -63,6 +63,7 @@ class FakeDatabase:
         self._lock = threading.RLock()
         self.away = 0
         self.acts: list[Act] = []
+        self.played: set[str] = set()  # campaigns that had a battle
         self.usage: dict[tuple[str, str], Usage] = {}
 
     @contextmanager
@@ -153,6 +154,7 @@ class FakeBattles:
     def add(self, battle: Battle, turn: Turn) -> None:
         with self._db.transaction():
             self.rows[battle.id] = _BattleRow(battle, [turn])
+            self._db.played.add(battle.campaign)
 
     def get(self, battle_id: str) -> Battle | None:
         with self._db.transaction():
@@ -645,12 +647,20 @@ class FakeCampaigns:
                 self._rows.values(), key=lambda campaign: (campaign.position, campaign.id)
             )
 
-    def change(self, campaign_id: str, changes: Mapping[str, Any], act: Act) -> bool:
+    def change(
+        self,
+        campaign_id: str,
+        changes: Mapping[str, Any],
+        act: Act,
+        *,
+        without_battles: bool = False,
+    ) -> bool:
         with self._db.transaction():
             before = self._rows.get(campaign_id)
-            if before is not None:
-                self._rows[campaign_id] = replace(before, **changes)
-            return self._acted(before is not None, act)
+            if before is None or (without_battles and campaign_id in self._db.played):
+                return False
+            self._rows[campaign_id] = replace(before, **changes)
+            return self._acted(True, act)
 
     def invite(self, invitation: Invitation, act: Act) -> None:
         with self._db.transaction():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from arena.errors import Conflict, LeaseLost
@@ -23,7 +23,7 @@ from arena.interfaces import (
 )
 from arena.store.audit import write_act
 from arena.store.engine import Database
-from arena.store.tables import campaigns, invitations, leases, roster_revisions, snapshots
+from arena.store.tables import battles, campaigns, invitations, leases, roster_revisions, snapshots
 
 _AT_ONCE = 500
 
@@ -62,8 +62,17 @@ class SqlCampaigns:
         with self._db.read() as connection:
             return [Campaign(*row) for row in connection.execute(query)]
 
-    def change(self, campaign_id: str, changes: Mapping[str, Any], act: Act) -> bool:
+    def change(
+        self,
+        campaign_id: str,
+        changes: Mapping[str, Any],
+        act: Act,
+        *,
+        without_battles: bool = False,
+    ) -> bool:
         statement = update(campaigns).where(campaigns.c.id == campaign_id).values(**changes)
+        if without_battles:
+            statement = statement.where(~exists().where(battles.c.campaign == campaign_id))
         with self._db.write() as connection:
             changed = connection.execute(statement).rowcount == 1
             if changed:

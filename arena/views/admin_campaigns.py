@@ -65,9 +65,13 @@ def change(campaign_id: str) -> Response | tuple[str, int]:
     before, texts = _campaign(campaign_id), _texts()
     draft = drafted(campaign_id, texts, before)
     wrong = problems(draft)
+    if not wrong:
+        try:
+            services().campaigns.change(before, texts)
+        except InvalidField:
+            wrong = {"publish_text": "given"}
     if wrong:
         return _form(draft, wrong=wrong), InvalidField.status
-    services().campaigns.change(before, texts)
     return _to(campaign_id, saved=1)
 
 

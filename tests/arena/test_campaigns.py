@@ -13,7 +13,7 @@ from arena.campaigns import DEFAULT, LIMITS, OPERATOR, STRANGER, Campaigns, Read
 from arena.clock import rfc3339
 from arena.errors import InvalidField, InvitationNeeded, NotFound
 from arena.interfaces import Campaign
-from tests.fakes import FakeStore
+from tests.fakes import FakeStore, a_battle, a_turn
 
 TEXTS: dict[str, Any] = {"title": "Class of 2026", "consent": "We keep what you write."}
 
@@ -161,3 +161,32 @@ def test_imported_votes_take_no_battles(campaigns: Campaigns, store: FakeStore) 
     with pytest.raises(InvalidField):
         campaigns.set_open(imported, True)
     assert campaigns.get("imported").state == "closed"
+
+
+@pytest.mark.parametrize(
+    ("kept", "opened"),
+    [
+        ({"public": True, "publish_text": False}, {"publish_text": True}),
+        ({"public": False, "publish_text": True}, {"public": True}),
+        ({"public": False, "publish_text": False}, {"public": True, "publish_text": True}),
+    ],
+)
+def test_texts_that_were_given_to_a_few_are_never_published(
+    store: FakeStore, campaigns: Campaigns, kept: dict[str, bool], opened: dict[str, bool]
+) -> None:
+    made = campaigns.create("class", {**TEXTS, **kept})
+    store.battles.add(a_battle(campaign="class"), a_turn())
+    with pytest.raises(InvalidField, match="were not to be published") as caught:
+        campaigns.change(made, {**TEXTS, **kept, **opened})
+    assert caught.value.field == "publish_text"
+    assert campaigns.get("class", OPERATOR) == made
+    campaigns.change(made, {**TEXTS, "public": True, "publish_text": False})  # the votes alone may
+    assert campaigns.get("class").public
+
+
+def test_before_its_first_battle_a_campaign_may_still_publish_its_texts(
+    campaigns: Campaigns,
+) -> None:
+    made = campaigns.create("class", {**TEXTS, "publish_text": False})
+    campaigns.change(made, {**TEXTS, "publish_text": True})
+    assert campaigns.get("class").publish_text

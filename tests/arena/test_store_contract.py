@@ -1139,6 +1139,16 @@ def test_a_campaign_changes_together_with_its_audit_row_or_not_at_all(store: Sto
     assert acts(store) == [added, changed]
 
 
+def test_a_change_for_new_campaigns_is_refused_once_there_is_a_battle(store: Store) -> None:
+    act = Act(at(1), "campaign.change", "online")
+    texts = {"publish_text": True}
+    assert store.campaigns.change("online", texts, act, without_battles=True)
+    store.battles.add(a_battle(), a_turn())
+    assert not store.campaigns.change("online", texts, act, without_battles=True)
+    assert store.campaigns.change("online", {"title": "Fine"}, act)
+    assert acts(store) == [act, act]
+
+
 def test_invitations_are_kept_newest_first_and_revoked_once(store: Store) -> None:
     first = Invitation("d1", "online", "for the class", at(1), at(9))
     second = Invitation("d2", "other", "", at(2))
