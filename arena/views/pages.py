@@ -53,6 +53,7 @@ def battle(battle_id: str | None = None) -> str:
         campaigns=campaigns,
         campaign=_chosen(campaigns),
         rated=[key for key, boards in found.boards.offered(*context.campaigns()).items() if boards],
+        private=[campaign.id for campaign in context.campaigns() if not campaign.public],
         battle_id=battle_id,
         max_prompt_chars=found.settings.max_prompt_chars,
         max_comment_chars=MAX_COMMENT_CHARS,

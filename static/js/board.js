@@ -4,6 +4,7 @@
  */
 
 const REFRESH_EVERY_MS = 2000;
+const STALE_MS = 300; // how long the server may go on with the board before
 const ANNOUNCE_EVERY_MS = 20_000;
 const TYPING_MS = 150;
 const MOVE_MS = 600;
@@ -18,6 +19,7 @@ let request = null; // the page that is being fetched
 let refreshTimer = null;
 let lastRefreshed = -Infinity;
 let lastAnnounced = -Infinity;
+let published = 0; // the log position of the newest board that we were told of
 
 /** A page as a document. XMLHttpRequest parses it itself, so no string is turned into HTML here. */
 function fetchPage(url) {
@@ -103,6 +105,7 @@ async function visit(url) {
   if (!page.getElementById("filter") !== !filter()) return location.assign(url);
   const before = places();
   adopt(page);
+  published = 0;
   showMoves(before, false);
   announcement.textContent = board().dataset.shown ?? "";
 }
@@ -198,5 +201,7 @@ events.addEventListener("snapshot", (event) => {
   const news = JSON.parse(event.data);
   const { campaign, category, method } = board().dataset;
   const ours = method === "auto" ? news.official : news.method === method;
-  if (ours && news.campaign === campaign && news.category === category) refreshSoon();
+  if (!ours || news.campaign !== campaign || news.category !== category) return;
+  published = news.log_position;
+  refreshSoon();
 });

@@ -12,14 +12,18 @@ async function copy(text) {
   const focused = document.activeElement;
   document.body.append(box);
   box.select();
-  document.execCommand("copy");
+  const done = document.execCommand("copy");
   box.remove();
   focused?.focus({ preventScroll: true });
+  if (!done) throw new Error("the browser copies nothing here");
 }
 
 /** Copy, and let the button say so for a moment: in its words, or by its mark and its name. */
 export async function copyBy(button, text) {
-  await copy(text);
+  const outcome = await copy(text).then(
+    () => t("battle.copied"),
+    () => t("battle.not_copied"),
+  );
   if (button.classList.contains("copied")) return;
   const hasWords = !button.hasAttribute("aria-label");
   const before = hasWords ? button.textContent : button.getAttribute("aria-label");
@@ -28,8 +32,8 @@ export async function copyBy(button, text) {
     else button.setAttribute("aria-label", words);
   };
   button.classList.add("copied");
-  say(t("battle.copied"));
-  document.getElementById("status").textContent = t("battle.copied");
+  say(outcome);
+  document.getElementById("status").textContent = outcome;
   setTimeout(() => {
     button.classList.remove("copied");
     say(before);

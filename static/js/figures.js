@@ -89,10 +89,12 @@ async function chart(box) {
       ],
       series: [
         { label: t("figures.time"), value: (_, at) => (at === null ? "–" : moment(at)) },
-        ...shown.flatMap((_, place) => {
+        ...shown.flatMap(({ points }, place) => {
           const stroke = colour(`c${place % COLOURS}`);
+          const told = new Map(points.map((point) => [seconds(point), point]));
+          const value = (plot, _value, _series, index) => reading(told.get(plot.data[0][index]));
           const hidden = { class: "bound", width: 0, points: { show: false } };
-          return [{ label: names[place], stroke, width: 2, value: reading }, hidden, hidden];
+          return [{ label: names[place], stroke, width: 2, value }, hidden, hidden];
         }),
       ],
       bands: shown.map((_, place) => ({
@@ -118,9 +120,10 @@ async function chart(box) {
   box.parentElement.querySelector(".hint").hidden = false;
 }
 
+const seconds = ({ published_at }) => Date.parse(published_at) / 1000;
+
 /** Times, then for each model its ratings and bounds; null where a board had no such model. */
 function columns(shown) {
-  const seconds = ({ published_at }) => Date.parse(published_at) / 1000;
   const times = [...new Set(shown.flatMap(({ points }) => points.map(seconds)))].sort((a, b) => a - b);
   const [low, high] = span(shown);
   return [
@@ -144,10 +147,12 @@ function span(shown) {
   return [Math.min(...known) - air, Math.max(...known) + air];
 }
 
-function reading(plot, value, place, index) {
-  if (value === null || value === undefined) return "–";
-  const [upper, lower] = [plot.data[place + 1][index], plot.data[place + 2][index]];
-  return `${value.toFixed(0)} (${lower.toFixed(0)} – ${upper.toFixed(0)})`;
+/** A point in words; what the picture cuts off at its edge may have no bound at all. */
+function reading(point) {
+  if (!point) return "–";
+  const lower = point.rating_lower?.toFixed(0) ?? "−∞";
+  const upper = point.rating_upper?.toFixed(0) ?? "∞";
+  return `${point.rating.toFixed(0)} (${lower} – ${upper})`;
 }
 
 function formatted(seconds, options) {

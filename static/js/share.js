@@ -29,6 +29,8 @@ export class Share {
 
   of(battle) {
     this.#path = `/battles/${battle.id}`;
+    const { private: unshared } = this.#panel.dataset; // a private campaign's battles stay there
+    this.#toggle.hidden = unshared.split(" ").includes(battle.campaign);
     this.#show(Boolean(battle.shared));
   }
 

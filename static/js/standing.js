@@ -3,12 +3,13 @@
 import { get } from "./api.js";
 
 const GIVE_UP_MS = 30_000;
+const STALE_MS = 300; // how long the server may go on with the board before
 
 /** The campaign's board, its rows by model; null when it cannot be had. */
 export async function readBoard(campaign) {
   try {
     const board = await get(`/api/board?campaign=${encodeURIComponent(campaign)}`);
-    return { method: board.method, rows: new Map(board.rows.map((row) => [row.model, row])) };
+    return { method: board.method, position: board.log_position, rows: new Map(board.rows.map((row) => [row.model, row])) };
   } catch {
     return null;
   }
@@ -30,13 +31,15 @@ export function awaitBoard(campaign, models, before) {
       resolve(board);
     };
     const timer = setTimeout(() => finish(null), GIVE_UP_MS);
-    const look = async () => {
+    const look = async (published = 0) => {
       const board = await readBoard(campaign);
       if (board && holdsMore(models, before, board)) finish(board);
+      else if (board?.position < published) setTimeout(look, STALE_MS, published);
     };
     source.addEventListener("open", () => before && look()); // it may have been published already
     source.addEventListener("snapshot", ({ data }) => {
-      if (JSON.parse(data).campaign === campaign) look();
+      const news = JSON.parse(data);
+      if (news.campaign === campaign && news.official) look(news.log_position);
     });
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) finish(null);

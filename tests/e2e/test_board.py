@@ -194,6 +194,22 @@ def test_many_publications_are_shown_and_told_politely(board: Page, store: SqlSt
     assert board.evaluate("window.told") <= 1 + seconds / 20
 
 
+def test_a_page_that_is_older_than_what_was_announced_is_asked_for_again(
+    board: Page, store: SqlStore
+) -> None:
+    address = board.url
+    expect(board.locator("#board")).to_have_attribute("data-live", "on")
+    board.wait_for_timeout(500)  # the look of a new connection is over
+    old = board.request.get(address).text()
+    board.route("**/board?*", lambda route: route.fulfill(body=old), times=1)
+    want = counted(store, SMALL) + 1
+    store.votes.append(votes(SMALL, [(0, 1)], first=4000))
+    wait_until(lambda: counted(store, SMALL) >= want, 30, what="a board with the vote")
+    last = store.snapshots.latest(SMALL, "overall")
+    assert last is not None
+    expect(board.get_by_text(f"as of record {last.log_position:,}")).to_be_visible(timeout=10_000)
+
+
 def test_with_less_motion_nothing_slides(
     browser: Browser, theatre: ArenaProcess, store: SqlStore
 ) -> None:

@@ -139,6 +139,11 @@ def test_a_shared_battle_is_shown_to_a_stranger_as_it_was(
         expect(answer.locator("strong")).to_have_text("one way")
         expect(answer.locator(".hljs-title, .hljs-built_in, .hljs-number").first).to_be_attached()
         assert answer.inner_html() == own
+        code = answer.locator("[data-copy-code]")
+        before = code.inner_text()
+        code.click()
+        expect(stranger.get_by_role("status")).to_have_text(re.compile("^(Copied|Not copied)"))
+        expect(code).to_have_text(before)  # it says so for a moment only
         expect(stranger.get_by_text("A much better")).to_be_visible()
         expect(stranger.locator("h3").first).to_contain_text("one")
         check(stranger)

@@ -209,6 +209,10 @@ def test_an_operator_invites_and_a_guest_plays_in_a_private_campaign(
         page.get_by_role("textbox").first.fill("Hello?")
         page.keyboard.press("Enter")
         expect(page.get_by_role("radio", name="Tie")).to_be_enabled(timeout=20_000)
+        page.keyboard.press("2")
+        page.keyboard.press("Enter")
+        expect(page.locator("[data-copy-link]")).to_be_visible()
+        expect(page.locator("[data-share]")).to_be_hidden()  # the server would refuse it
 
         desk.goto("/admin/campaigns/class")
         desk.get_by_role("button", name="Revoke").click()
