@@ -128,7 +128,7 @@ def take_for_readme(browser: Browser, url: str, folder: Path) -> None:
         if state == "ready":
             page.screenshot(path=folder / "battle.png")
     take(page, PAGES["board"], folder / "board.png")
-    take(page, PAGES["figures"], folder / "figures.png")
+    take(page, PAGES["figures"] + "#predicted", folder / "figures.png")
 
 
 def main() -> None:

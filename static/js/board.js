@@ -119,6 +119,7 @@ async function refresh() {
   if (!page) return;
   const before = places();
   adopt(page);
+  if (board().dataset.position < published) refreshTimer ??= setTimeout(refresh, STALE_MS);
   showMoves(before, true);
   if (performance.now() - lastAnnounced > ANNOUNCE_EVERY_MS) {
     lastAnnounced = performance.now();

@@ -33,13 +33,14 @@ export function awaitBoard(campaign, models, before) {
     const timer = setTimeout(() => finish(null), GIVE_UP_MS);
     const look = async (published = 0) => {
       const board = await readBoard(campaign);
+      if (source.readyState === EventSource.CLOSED) return;
       if (board && holdsMore(models, before, board)) finish(board);
-      else if (board?.position < published) setTimeout(look, STALE_MS, published);
+      else if (published && !(board?.position >= published)) setTimeout(look, STALE_MS, published);
     };
     source.addEventListener("open", () => before && look()); // it may have been published already
     source.addEventListener("snapshot", ({ data }) => {
       const news = JSON.parse(data);
-      if (news.campaign === campaign && news.official) look(news.log_position);
+      if (news.campaign === campaign) look(news.log_position);
     });
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) finish(null);

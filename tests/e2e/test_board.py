@@ -16,9 +16,10 @@ from playwright.sync_api import Browser, Page, expect
 from arena.interfaces import ModelEntry
 from arena.records import Content, Record
 from arena.store import SqlStore, open_store
-from tests.e2e.conftest import visitor
+from tests.e2e.conftest import theatre_at, visitor
 from tests.fakes import CAMPAIGN, a_vote
 from tests.services import ArenaProcess, wait_until
+from tests.upstream import Stage
 
 pytestmark = pytest.mark.browser
 
@@ -50,6 +51,12 @@ def model(campaign: str, number: int, name: str) -> ModelEntry:
 
 
 @pytest.fixture(scope="module")
+def theatre(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArenaProcess]:
+    with theatre_at(tmp_path_factory.mktemp("board") / "data", stage) as arena:
+        yield arena
+
+
+@pytest.fixture(scope="module")
 def store(theatre: ArenaProcess) -> Iterator[SqlStore]:
     """The arena's store with two boards more: five models and four hundred."""
     store = open_store(f"sqlite:///{theatre.data / 'arena.db'}")
@@ -63,8 +70,10 @@ def store(theatre: ArenaProcess) -> Iterator[SqlStore]:
     store.votes.append([*votes(SMALL, few), *votes(LARGE, noisy)])
     ours = [model(SMALL, i, name) for i, name in enumerate(NAMES)]
     ours += [model(LARGE, i, f"Model {i}") for i in range(400)]
-    store.roster.replace([*store.roster.current().entries, *ours], "2026-03-01T00:00:00.000Z")
+    entries = store.roster.current().entries
+    store.roster.replace([*entries, *ours], "2026-03-01T00:00:00.000Z")
     yield store
+    store.roster.replace(entries, "2026-03-02T00:00:00.000Z")  # the arena is others' too
     store.close()
 
 
@@ -201,7 +210,9 @@ def test_a_page_that_is_older_than_what_was_announced_is_asked_for_again(
     expect(board.locator("#board")).to_have_attribute("data-live", "on")
     board.wait_for_timeout(500)  # the look of a new connection is over
     old = board.request.get(address).text()
-    board.route("**/board?*", lambda route: route.fulfill(body=old), times=1)
+    board.route(
+        "**/board?*", lambda route: route.fulfill(body=old, content_type="text/html"), times=1
+    )
     want = counted(store, SMALL) + 1
     store.votes.append(votes(SMALL, [(0, 1)], first=4000))
     wait_until(lambda: counted(store, SMALL) >= want, 30, what="a board with the vote")
@@ -242,10 +253,10 @@ def test_a_phone_has_the_picture_of_the_interval_and_no_sideways_scroll(
     wait_until(lambda: counted(store, SMALL), 20, what="the small board")
     with visitor(browser, theatre.url, viewport={"width": width, "height": 800}) as page:
         page.goto(f"/board?campaign={SMALL}")
-        picture = page.locator("tbody svg.interval").first
-        expect(picture).to_be_visible()
-        box = picture.bounding_box()
-        assert box is not None and box["width"] > 50 and box["x"] + box["width"] <= width
+        picture = "tbody svg.interval"
+        expect(page.locator(picture).first).to_be_visible()
+        box = page.evaluate(f"document.querySelector('{picture}').getBoundingClientRect().toJSON()")
+        assert box["width"] > 50 and box["right"] <= width
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.get_by_role("combobox", name="Sort by").select_option(label="Sort by: Votes")
         expect(page).to_have_url(re.compile("sort=votes"))

@@ -8,6 +8,7 @@ import random
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -17,8 +18,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import visitor
+from tests.e2e.conftest import theatre_at, visitor
 from tests.services import ROOT, ArenaProcess, wait_until
+from tests.upstream import Stage
 
 pytestmark = pytest.mark.browser
 
@@ -34,6 +36,12 @@ def boards(arena: ArenaProcess) -> int:
             return int(answer.read().count(b'"log_position"')) // len(MODELS)
     except HTTPError:  # the campaign is not there yet
         return 0
+
+
+@pytest.fixture(scope="module")
+def theatre(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArenaProcess]:
+    with theatre_at(tmp_path_factory.mktemp("figures") / "data", stage) as arena:
+        yield arena
 
 
 @pytest.fixture(scope="module", autouse=True)
