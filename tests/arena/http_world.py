@@ -37,6 +37,7 @@ from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.store.tables import campaigns as campaigns_table
 from arena.store.tables import metadata
+from arena.store.tables import records as records_table
 from arena.views.context import Services
 from arena.views.openapi import document
 from arena.worker import Worker
@@ -376,6 +377,20 @@ class World:
             return len(boards.get(OVERALL, ())) == len(METHODS) - 1
 
         wait_until(published, what="the first boards")
+
+    def wait_counted(self) -> None:
+        """Wait until the default board, as readers get it, counts every vote."""
+        votes = select(func.count()).where(
+            records_table.c.type == "vote", records_table.c.campaign == DEFAULT.id
+        )
+
+        def counted() -> bool:
+            with self.database.read() as connection:
+                cast = connection.execute(votes).scalar_one()
+            rows = self.services.boards.get(DEFAULT).document["rows"]
+            return bool(sum(row["votes"] for row in rows) == 2 * cast)
+
+        wait_until(counted, what="every vote on the board")
 
     def wait_sealed(self) -> int:
         """Wait until every vote has its place in the log; the log's position."""

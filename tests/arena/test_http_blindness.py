@@ -315,6 +315,7 @@ def test_swapping_the_models_changes_no_byte(
     models: Iterable[tuple[ModelEntry, list[str]]],
     scenario: Callable[[World, Browser], str],
 ) -> None:
+    world.wait_counted()  # pages tell how many votes were counted before
     ids = [entry.id for entry, _ in models]
     seen = []
     for order in (ids, ids[::-1]):
@@ -334,6 +335,7 @@ def test_which_side_failed_cannot_be_told(
     error: type[EndpointBroken | EndpointRefused],
     late: bool,
 ) -> None:
+    world.wait_counted()
     seen = []
     for side in "ab":
         browser = Browser(world)

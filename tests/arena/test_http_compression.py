@@ -34,8 +34,9 @@ def gzipped(world: World) -> CheckedClient:
 
 @pytest.mark.parametrize("path", SAME_FOR_ALL)
 def test_what_is_the_same_for_everybody_is_compressed_on_wish(
-    gzipped: CheckedClient, path: str
+    world: World, gzipped: CheckedClient, path: str
 ) -> None:
+    world.wait_counted()  # a page tells how many votes there are
     plain = gzipped.get(path)
     packed = gzipped.get(path, headers=GZIP)
     assert "Content-Encoding" not in plain.headers
