@@ -65,8 +65,8 @@ class Recent(Generic[_T]):
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedBoard:
-    """A board as JSON bytes with its strong validator, and as the object behind them.
+class Encoded:
+    """What anyone may read, as JSON bytes with their strong validator, and the object behind them.
 
     Two are equal when their validators are, so that what is made of one can be remembered.
     """
@@ -74,6 +74,11 @@ class PublishedBoard:
     document: dict[str, Any] = field(compare=False)
     body: bytes = field(compare=False)
     etag: str
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Encoded:
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        return cls(document, body, hashlib.sha256(body).hexdigest()[:32])
 
 
 class Boards:
@@ -88,9 +93,7 @@ class Boards:
         self._public = Recent(_OFFER_SECONDS, self._is_public)
         self._void_rates = Recent(_VOID_RATES_SECONDS, store.battles.void_rates)
 
-    def get(
-        self, campaign: Campaign, category: str = OVERALL, method: str = "auto"
-    ) -> PublishedBoard:
+    def get(self, campaign: Campaign, category: str = OVERALL, method: str = "auto") -> Encoded:
         """The newest board. Raises `NotFound` or `InvalidField` when there is none such."""
         if method not in METHODS:
             raise InvalidField(f"'method' must be one of {', '.join(METHODS)}.", field="method")
@@ -112,7 +115,7 @@ class Boards:
         campaign = self._campaigns.get(campaign_id)
         return campaign is not None and campaign.public
 
-    def _read(self, campaign: Campaign, category: str, method: str) -> PublishedBoard:
+    def _read(self, campaign: Campaign, category: str, method: str) -> Encoded:
         snapshot = self._snapshots.latest(
             campaign.id, category, None if method == "auto" else method
         )
@@ -126,8 +129,7 @@ class Boards:
         candidates = roster.active(history[-1], campaign.id) if is_open else []
         void_rates = self._void_rates.get().get(campaign.id, {})
         document = board_document(snapshot, roster.known(history), candidates, void_rates)
-        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        return PublishedBoard(document, body, hashlib.sha256(body).hexdigest()[:32])
+        return Encoded.of(document)
 
 
 def _in_order(boards: Mapping[str, list[str]]) -> dict[str, list[str]]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from arena.boards import Recent
+from arena.boards import Encoded, Recent
 from arena.interfaces import Campaign, FigureStore, PairTable, Rated
 
 Words = Callable[..., str]
@@ -118,20 +116,6 @@ class Pairs:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Numbers as JSON bytes with their strong validator, and the object behind them."""
-
-    document: dict[str, Any]
-    body: bytes
-    etag: str
-
-    @classmethod
-    def of(cls, document: dict[str, Any]) -> Answer:
-        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        return cls(document, body, hashlib.sha256(body).hexdigest()[:32])
-
-
 class Figures:
     """Reads pair tables and histories; they may be some seconds old."""
 
@@ -140,28 +124,28 @@ class Figures:
         self._pairs = Recent(_PAIRS_SECONDS, self._read_pairs, _PAIRS_REMEMBERED)
         self._histories = Recent(_HISTORY_SECONDS, self._read_history)
 
-    def pairs(self, campaign: Campaign, category: str) -> tuple[Pairs, Answer] | None:
+    def pairs(self, campaign: Campaign, category: str) -> tuple[Pairs, Encoded] | None:
         """The pairs behind a board, ready to draw and ready to send."""
-        found: tuple[Pairs, Answer] | None = self._pairs.get(campaign.id, category)
+        found: tuple[Pairs, Encoded] | None = self._pairs.get(campaign.id, category)
         return found
 
-    def _read_pairs(self, campaign: str, category: str) -> tuple[Pairs, Answer] | None:
+    def _read_pairs(self, campaign: str, category: str) -> tuple[Pairs, Encoded] | None:
         table = self._store.pairs(campaign, category)
         if table is None:
             return None
         facts = ("campaign", "category", "log_position", "published_at")
         document = {name: getattr(table, name) for name in facts} | table.data
-        return Pairs(table), Answer.of(document)
+        return Pairs(table), Encoded.of(document)
 
-    def history(self, campaign: Campaign, category: str, models: Sequence[str]) -> Answer:
+    def history(self, campaign: Campaign, category: str, models: Sequence[str]) -> Encoded:
         """How the ratings of models went, on the boards that are kept."""
-        found: Answer = self._histories.get(campaign.id, category, tuple(models))
+        found: Encoded = self._histories.get(campaign.id, category, tuple(models))
         return found
 
-    def _read_history(self, campaign: str, category: str, models: tuple[str, ...]) -> Answer:
+    def _read_history(self, campaign: str, category: str, models: tuple[str, ...]) -> Encoded:
         found = self._store.history(campaign, category, models, HISTORY_POINTS)
         series = [{"model": model, "points": _points(found, model)} for model in models]
-        return Answer.of({"campaign": campaign, "category": category, "series": series})
+        return Encoded.of({"campaign": campaign, "category": category, "series": series})
 
 
 def _points(found: Iterable[Rated], model: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
-from arena.boards import METHODS, OVERALL, PublishedBoard
+from arena.boards import METHODS, OVERALL, Encoded
 from arena.errors import InvalidField
 from arena.svg import Axis
 from arena.views import schemas
@@ -143,7 +143,7 @@ class Table:
 
 
 @lru_cache(maxsize=32)
-def table(board: PublishedBoard, wish: Wish) -> Table:
+def table(board: Encoded, wish: Wish) -> Table:
     """What of a board the reader asked for.
 
     The axis holds all models whatever the filters say, so that a picture can be compared.

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from arena import categories
 from arena.battle import Grade
 from arena.battles import MAX_COMMENT_CHARS, REASONS
-from arena.boards import METHODS, OVERALL, PublishedBoard
+from arena.boards import METHODS, OVERALL, Encoded
 from arena.campaigns import DEFAULT
 from arena.errors import NotFound
 from arena.interfaces import Campaign
@@ -93,7 +93,7 @@ def board() -> str:
     )
 
 
-def _published(campaign: Campaign, category: str, method: str) -> PublishedBoard | None:
+def _published(campaign: Campaign, category: str, method: str) -> Encoded | None:
     """The board, or None where it may yet come; raises `NotFound` for a category that is none."""
     try:
         return services().boards.get(campaign, category, method)
@@ -110,7 +110,7 @@ def _titles(keys: Collection[str]) -> dict[str, str]:
 
 
 @lru_cache(maxsize=32)  # everybody who follows a board asks for the same at the same moment
-def _board_table(published: PublishedBoard, campaign: str, wish: Wish, lang: str) -> Markup:
+def _board_table(published: Encoded, campaign: str, wish: Wish, lang: str) -> Markup:
     """The rendered table; `lang` is the language of the request."""
     rendered = _page(
         "_board_table.html",
@@ -138,7 +138,7 @@ def log() -> str:
     )
 
 
-def _votes(board: PublishedBoard) -> int:
+def _votes(board: Encoded) -> int:
     """How many votes a board counts; each stands in the rows of two models."""
     total: int = sum(row["votes"] for row in board.document["rows"])
     return total // 2

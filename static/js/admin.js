@@ -1,27 +1,16 @@
 /** The operator's area: the overview renews itself, a test of all models shows results as they come. */
 
 import { t } from "./i18n.js";
+import { fetchPage } from "./page.js";
 
 const RENEW_EVERY_MS = 5000;
 
 // --- overview ---
 
-/** A page as a document. XMLHttpRequest parses it itself, so no string is turned into HTML here. */
-function fetchDocument(url) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("GET", url);
-    request.responseType = "document";
-    request.onload = () => (request.status === 200 ? resolve(request.response) : reject(request));
-    request.onerror = () => reject(request);
-    request.send();
-  });
-}
-
 /** Renew the overview as long as somebody looks at it and the session lasts. */
 async function renew(vitals) {
   if (!document.hidden) {
-    const fresh = await fetchDocument(location.href).catch(() => null);
+    const fresh = await fetchPage(location.href).catch(() => null);
     const renewed = fresh?.getElementById("vitals");
     if (fresh && !renewed) return location.reload(); // the session is over
     if (renewed) vitals.replaceChildren(...renewed.childNodes);

@@ -3,6 +3,8 @@
  * here its page is fetched, and the parts of it that differ take the place of the old ones.
  */
 
+import { fetchPage } from "./page.js";
+
 const REFRESH_EVERY_MS = 2000;
 const STALE_MS = 300; // how long the server may go on with the board before
 const ANNOUNCE_EVERY_MS = 20_000;
@@ -15,24 +17,18 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const board = () => document.getElementById("board");
 const filter = () => document.getElementById("filter");
 let live = "";
-let request = null; // the page that is being fetched
+let pending = null; // aborts the page that is being fetched
 let refreshTimer = null;
 let lastRefreshed = -Infinity;
 let lastAnnounced = -Infinity;
 let published = 0; // the log position of the newest board that we were told of
 
-/** A page as a document. XMLHttpRequest parses it itself, so no string is turned into HTML here. */
-function fetchPage(url) {
-  request?.abort(); // what was asked for last is what counts
-  return new Promise((resolve, reject) => {
-    const asked = new XMLHttpRequest();
-    request = asked;
-    asked.open("GET", url);
-    asked.responseType = "document";
-    asked.onload = () => (asked.status === 200 ? resolve(asked.response) : reject(asked));
-    asked.onerror = () => reject(asked);
-    asked.onloadend = () => (request = request === asked ? null : request);
-    asked.send();
+/** The page of an address; what was asked for last is what counts. */
+function fetchLatest(url) {
+  pending?.abort();
+  const own = (pending = new AbortController());
+  return fetchPage(url, own.signal).finally(() => {
+    if (pending === own) pending = null;
   });
 }
 
@@ -96,7 +92,7 @@ const find = (key) => (key ? document.querySelector(`[data-key="${CSS.escape(key
 async function visit(url) {
   let page;
   try {
-    page = await fetchPage(url);
+    page = await fetchLatest(url);
   } catch (refused) {
     if (refused.status) location.assign(url); // a page that tells why
     else board().dataset.live = "off";
@@ -112,10 +108,10 @@ async function visit(url) {
 
 async function refresh() {
   refreshTimer = null;
-  if (document.hidden || request) return refreshSoon();
+  if (document.hidden || pending) return refreshSoon();
   lastRefreshed = performance.now();
   // where it fails, the next snapshot brings another try
-  const page = await fetchPage(location.href).catch(() => null);
+  const page = await fetchLatest(location.href).catch(() => null);
   if (!page) return;
   const before = places();
   adopt(page);
@@ -130,7 +126,7 @@ async function refresh() {
 /** At once after a quiet time, else at most every two seconds. */
 function refreshSoon() {
   const wait = Math.max(lastRefreshed + REFRESH_EVERY_MS - performance.now(), 0);
-  refreshTimer ??= setTimeout(refresh, request || document.hidden ? REFRESH_EVERY_MS : wait);
+  refreshTimer ??= setTimeout(refresh, pending || document.hidden ? REFRESH_EVERY_MS : wait);
 }
 
 // --- what the reader asks for ----------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from arena.boards import UNRATED, PublishedBoard
+from arena.boards import UNRATED, Encoded
 from arena.views.board_page import COLUMNS, Wish, table
 
 
@@ -20,8 +20,8 @@ def row(model: str, rating: float | None, **cells: Any) -> dict[str, Any]:
     return {"model": model, **known, **cells}
 
 
-def board(*rows: dict[str, Any]) -> PublishedBoard:
-    return PublishedBoard({"rows": list(rows)}, b"", repr(rows))
+def board(*rows: dict[str, Any]) -> Encoded:
+    return Encoded({"rows": list(rows)}, b"", repr(rows))
 
 
 TREES = board(
@@ -32,7 +32,7 @@ TREES = board(
 )
 
 
-def models(found: PublishedBoard, **wishes: str) -> list[str]:
+def models(found: Encoded, **wishes: str) -> list[str]:
     asked = table(found, Wish("c", **wishes))
     return [one["model"] for group in asked.groups for one in group.rows]
 
