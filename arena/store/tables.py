@@ -77,6 +77,7 @@ battles = Table(
     Column("language", Text),
     Column("category_tag", Text),
     Column("redrawn_from", Text),
+    Column("continued_from", Text),
     Column("stop_requested", Boolean, nullable=False),
     Column("claimed_by", Text),
     Column("ended_at", Text),
@@ -110,6 +111,14 @@ battles = Table(
         sqlite_where=text("erased_at IS NULL"),
         postgresql_where=text("erased_at IS NULL"),
     ),
+)
+
+# The conversation that a battle goes on from, alike on both sides.
+openings = Table(
+    "openings",
+    metadata,
+    Column("battle_id", Text, ForeignKey("battles.id"), primary_key=True),
+    Column("messages", JSON, nullable=False),
 )
 
 turns = Table(
@@ -235,7 +244,7 @@ reports = Table(
     "reports",
     metadata,
     Column("n", RowNumber, primary_key=True, autoincrement=True),
-    Column("battle_id", Text, ForeignKey("battles.id"), nullable=False),
+    Column("battle_id", Text, ForeignKey("battles.id"), nullable=False, index=True),
     Column("voter", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("created_at", Text, nullable=False),
