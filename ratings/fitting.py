@@ -40,6 +40,9 @@ _SURE_STEP = 1.0
 than this, cannot overshoot: a logistic likelihood of θ is generalised self-concordant (Bach 2010,
 https://doi.org/10.1214/09-EJS521), and the second-order bound holds up to 1.79."""
 
+_QUADRATIC = 1e-6
+"""After a step of θ alone that moves no strength by more than this, the next one would be shorter
+than `TOLERANCE`: it has at most this share of the step's energy, by the same bound."""
 
 Factor = tuple[FloatArray, bool]
 """What `scipy.linalg.cho_factor` gives."""
@@ -314,7 +317,8 @@ def _maximum(problem: Problem, point: FloatArray) -> _Maximum:
     if not problem.rows.n_models:
         return _Maximum(point, converged=True, steps=0)
     only_strengths = point.size == problem.rows.n_models
-    reached: float | None = problem.value(point)
+    enough = _QUADRATIC if only_strengths else TOLERANCE
+    reached: float | None = None
     for steps in range(1, MAX_STEPS + 1):
         slope, information = problem.slopes(point)
         step, factor = _solved(problem.grounded(information), slope)
@@ -325,7 +329,7 @@ def _maximum(problem: Problem, point: FloatArray) -> _Maximum:
         else:
             step, reached = _climbed(problem, point, step, reached)
         point = point + step
-        if size <= TOLERANCE:
+        if size <= enough:
             return _Maximum(point, factor is not None, steps, factor)
         if np.abs(point[problem.rows.n_models :]).max(initial=0.0) > _FAR:
             break
