@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+from typing import Any
 
 from flask import Flask
+from limits.storage import RedisStorage
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from arena import endpoints, logs
+from arena import endpoints, logs, metrics
 from arena.attempts import Attempts
 from arena.battles import Battles, Limits
 from arena.belongings import Belongings
@@ -17,13 +20,16 @@ from arena.campaigns import Campaigns
 from arena.checkup import Checkup
 from arena.embedded import redis_url
 from arena.figures import Figures
+from arena.limits import RateLimits
 from arena.live import RedisLive
 from arena.operators import Operators
 from arena.parent import death_signal
+from arena.redis_client import connect
 from arena.relay import Relay
 from arena.settings import Settings
 from arena.store import open_store
 from arena.views import (
+    access,
     admin,
     admin_campaigns,
     admin_models,
@@ -37,8 +43,10 @@ from arena.views import (
     invite,
     log_api,
     mine,
+    model_page,
     openapi,
     pages,
+    revalidation,
 )
 from arena.views.context import Services, StreamSlots
 from arena.views.language import STATIC
@@ -46,21 +54,23 @@ from arena.vitals import Vitals
 
 _THREADS_KEPT_FREE = 16  # of each process, for everything that is answered at once
 _EXPORTS = 4
+_QUICK_SECONDS = 0.5  # no answer waits longer than this for a limit to be counted
 
 
 def build_services(settings: Settings) -> Services:
     """The real parts. Raises `BadSetting` when the database's schema is not this program's."""
     store = open_store(settings.database_url)
     live = RedisLive(redis_url(settings), ttl=settings.live_ttl_seconds)
+    limits = RateLimits(_counters(redis_url(settings)))
     campaigns = Campaigns(store.campaigns)
     checkup = Checkup(endpoints.factory(settings), endpoints.deadlines(settings))
-    limits = Limits(
+    bounds = Limits(
         prompt_chars=settings.max_prompt_chars,
         turns=settings.max_turns,
         running_per_voter=settings.max_running_per_voter,
         running=settings.max_running,
     )
-    battles = Battles(store, live, campaigns, limits, random.SystemRandom())
+    battles = Battles(store, live, campaigns, bounds, random.SystemRandom())
     return Services(
         settings=settings,
         secret_key=settings.secret_key(),
@@ -74,9 +84,20 @@ def build_services(settings: Settings) -> Services:
         relay=Relay(store.battles, live),
         operators=Operators(store, checkup, os.environ),
         vitals=Vitals(store, live, settings.data, settings.lease_seconds),
-        streams=StreamSlots(max(1, settings.web_threads - _EXPORTS - _THREADS_KEPT_FREE)),
-        exports=StreamSlots(_EXPORTS),
+        streams=StreamSlots(
+            max(1, settings.web_threads - _EXPORTS - _THREADS_KEPT_FREE),
+            each=settings.streams_per_voter,
+        ),
+        exports=StreamSlots(_EXPORTS, each=1),
+        limits=limits,
+        attempts=Attempts(limits),
     )
+
+
+def _counters(url: str) -> RedisStorage:
+    """Where rate limits are counted; it raises the library's `StorageError` without Redis."""
+    pool = connect(url, patience=_QUICK_SECONDS).connection_pool
+    return RedisStorage("redis://", connection_pool=pool, wrap_exceptions=True)
 
 
 def create_app(settings: Settings, services: Services | None = None) -> Flask:
@@ -87,21 +108,39 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
     app.extensions["arena"] = services or build_services(settings)
-    app.extensions["arena.attempts"] = Attempts()
+    if settings.proxy_hops:
+        hops = settings.proxy_hops
+        trusting = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)
+        app.wsgi_app = trusting  # type: ignore[method-assign]  # as Flask's documentation has it
+    revalidation.install(app)
+    access.install(app)
     guard.install(app)
     compression.install(app)
-    for part in (battle_api, board_api, figures, log_api, openapi, pages, mine, invite, health):
+    for part in (battle_api, board_api, log_api, openapi, invite, health):
+        app.register_blueprint(part.blueprint)
+    for part in (pages, figures, model_page, mine):
         app.register_blueprint(part.blueprint)
     for part in (admin, admin_models, admin_campaigns, admin_moderation):
         app.register_blueprint(part.blueprint)
     return app
 
 
+def post_fork(_server: object, worker: Any) -> None:
+    """What gunicorn calls first in each worker process: `--config python:arena.app`.
+
+    So its master imports this module once, and the workers it forks start at once. An orphan with
+    an open stream would keep itself, and the port, alive.
+    """
+    ask = death_signal(signal.SIGKILL)
+    if ask is not None:
+        ask()
+        if os.getppid() != worker.ppid:  # the master died in between
+            os._exit(1)
+
+
 def wsgi() -> Flask:
     """What gunicorn calls in each worker process: `arena.app:wsgi()`."""
-    ask = death_signal(signal.SIGKILL)
-    if ask is not None:  # an open stream would keep an orphan, and the port with it, alive
-        ask()
     settings = Settings.from_environment(os.environ)
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format, "web")
+    metrics.share(settings.metrics, "web")
     return create_app(settings)

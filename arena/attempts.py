@@ -1,51 +1,50 @@
-"""How often a wrong token may be tried. Each process counts for itself, in memory."""
+"""How often a wrong token may be tried, in all processes together."""
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
 
-from arena.errors import TooMany
+from arena.limits import Rate, RateLimits
+
+_WRONG = "wrong tokens"
+_EVERYBODY = "arena"
+_ONE_DAY = 24 * 3600
 
 
 class Attempts:
-    """Remembers wrong tokens for a while and refuses more of them, right ones included.
+    """Counts wrong tokens and refuses more of them, right ones included.
 
     Otherwise an answer would tell a guesser, in the midst of the refusals, that a token was right.
+    A network that gave the right token lately is not held up by what all the others try.
     """
 
-    def __init__(
-        self,
-        *,
-        each: int = 5,
-        together: int = 30,
-        seconds: float = 60.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._each = each
-        self._together = together
-        self._seconds = seconds
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._wrong: deque[tuple[float, str]] = deque(maxlen=together)
+    def __init__(self, limits: RateLimits, *, each: int = 5, together: int = 30) -> None:
+        self._limits = limits
+        self._each = Rate(each, _WRONG, "network")
+        self._together = Rate(together, _WRONG, _EVERYBODY)
+        self._known = Rate(1, "right tokens", "network", _ONE_DAY)
+        self._one_at_a_time = threading.Lock()
 
-    def refuse_too_many(self, address: str) -> None:
-        """Raises `TooMany` while this address, or all together, have used up their tries."""
-        with self._lock:
-            now = self._clock()
-            while self._wrong and now - self._wrong[0][0] >= self._seconds:
-                self._wrong.popleft()
-            own = [at for at, whose in self._wrong if whose == address][-self._each :]
-            tried = list(self._wrong) if len(self._wrong) >= self._together else []
-            oldest = own[0] if len(own) >= self._each else tried[0][0] if tried else None
-        if oldest is not None:
-            wait = max(1, math.ceil(oldest + self._seconds - now))
-            raise TooMany(f"Too many wrong tokens. Try again in {wait} seconds.", retry_after=wait)
+    def is_right(self, network: str, compare: Callable[[], bool]) -> bool:
+        """Whether the token that `compare` looks at is right.
 
-    def failed(self, address: str) -> None:
-        """Count a wrong token."""
-        with self._lock:
-            self._wrong.append((self._clock(), address))
+        Raises `TooOften` while this network, or all together, have used up their tries.
+        """
+        with self._one_at_a_time:  # many at once must not all look before any is counted
+            self._refuse_too_many(network)
+            right = compare()
+            if right:
+                self._limits.hit(self._known, network)
+            else:
+                self._limits.hit(self._each, network)
+                self._limits.hit(self._together, _EVERYBODY)
+        return right
+
+    def _refuse_too_many(self, network: str) -> None:
+        if self._limits.is_spent(self._each, network):
+            raise self._limits.refusal(self._each, network)
+        if self._limits.is_spent(self._together, _EVERYBODY) and not self._limits.is_spent(
+            self._known, network
+        ):
+            raise self._limits.refusal(self._together, _EVERYBODY)

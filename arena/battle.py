@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
@@ -103,6 +104,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation: role `user` or `assistant`."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One prompt and, once `ready`, its two answers and the steps in which they were shown.
 
@@ -160,12 +169,45 @@ class Battle:
     language: str | None = None
     category_tag: str | None = None
     redrawn_from: str | None = None
+    continued_from: str | None = None
     stop_requested: bool = False
     shared_at: str | None = None
     erased_at: str | None = None
 
     def model(self, side: Side) -> str:
         return self.model_a if side == "a" else self.model_b
+
+
+def prompts_of(messages: Sequence[Message]) -> list[str]:
+    """What the voter wrote in a conversation."""
+    return [message.text for message in messages if message.role == "user"]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeBattle:
+    """A battle and all that is said in it, as of one moment.
+
+    `opening` is the earlier conversation that it goes on with, the same on both sides.
+    """
+
+    battle: Battle
+    turns: tuple[Turn, ...]
+    opening: tuple[Message, ...] = ()
+
+    def messages(self, side: Side) -> tuple[Message, ...]:
+        """The conversation as this side has it; void turns are not part of it."""
+        messages = list(self.opening)
+        for turn in self.turns:
+            if turn.state is TurnState.void:
+                continue
+            messages.append(Message("user", turn.prompt))
+            if turn.state is TurnState.ready:
+                messages.append(Message("assistant", turn.answers()[SIDES.index(side)].text))
+        return tuple(messages)
+
+    def prompts(self) -> list[str]:
+        """All prompts of the conversation, those of the opening first; void turns are left out."""
+        return prompts_of(self.messages("a"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,17 +248,20 @@ class BlindBattle:
     state: BattleState
     turn: int
     created_at: str
+    opening: tuple[dict[str, Any], ...] = field(default_factory=tuple)
     turns: tuple[dict[str, Any], ...] = field(default_factory=tuple)
     void_reason: str | None = None
 
     @classmethod
-    def of(cls, battle: Battle, turns: list[Turn]) -> BlindBattle:
+    def of(cls, whole: WholeBattle) -> BlindBattle:
+        battle, turns = whole.battle, whole.turns
         return cls(
             id=battle.id,
             campaign=battle.campaign,
             state=battle.state,
             turn=battle.turn,
             created_at=battle.created_at,
+            opening=tuple(asdict(message) for message in whole.opening),
             turns=tuple(_blind_turn(turn) for turn in turns),
             void_reason=turns[-1].void_reason,
         )
@@ -229,6 +274,7 @@ class BlindBattle:
             "turn": self.turn,
             "created_at": self.created_at,
             "events": f"/api/battles/{self.id}/events",
+            "opening": list(self.opening),
             "turns": list(self.turns),
             "void_reason": self.void_reason,
         }

@@ -1,4 +1,4 @@
-"""The voter's use-cases: start, follow up, vote, skip, stop, report, share.
+"""The voter's use-cases: start, continue, follow up, vote, skip, stop, report, share.
 
 Every one of them belongs to the voter who started the battle; to anybody else it does not exist.
 """
@@ -10,12 +10,13 @@ import random
 import secrets
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
 
-from arena import categories, roster
+from arena import categories, logs, metrics, roster
 from arena.battle import (
     SIDES,
     Answer,
@@ -23,11 +24,15 @@ from arena.battle import (
     BattleState,
     BlindBattle,
     Grade,
+    Message,
     Reveal,
     Side,
     Turn,
     TurnState,
+    WholeBattle,
+    prompts_of,
 )
+from arena.breaker import Resting
 from arena.campaigns import STRANGER, Campaigns, Reader
 from arena.clock import now, today
 from arena.errors import (
@@ -38,12 +43,11 @@ from arena.errors import (
     Conflict,
     Erased,
     InvalidField,
+    LiveLost,
     NotFound,
     TooEarly,
-    TooMany,
-    Unavailable,
 )
-from arena.interfaces import LiveBuffer, RosterRevision, Store, StoredVote
+from arena.interfaces import LiveBuffer, Room, RosterRevision, Store, StoredVote
 from arena.records import Content, Conversation, Record, new_salt
 
 _NOT_YOURS = "There is no such battle of yours."
@@ -59,6 +63,14 @@ class Limits:
     turns: int
     running_per_voter: int
     running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a voter stands who wants a battle: whether there is room, and how many come first."""
+
+    has_room: bool
+    ahead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,24 @@ class Ballot:
         return hashlib.sha256(rfc8785.dumps(body)).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """The side of a voted battle whose conversation a new battle goes on with."""
+
+    battle_id: str
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What a new battle takes over from an earlier one of its voter."""
+
+    campaign: str | None = None
+    opening: tuple[Message, ...] = ()
+    redrawn_from: str | None = None
+    continued_from: str | None = None
+
+
 class Battles:
     """The use-cases over a store and a live buffer. `rng` draws pairs and sides."""
 
@@ -105,7 +135,9 @@ class Battles:
         self._live = live
         self._campaigns = campaigns
         self._limits = limits
+        self._room = Room(limits.running_per_voter, limits.running)
         self._rng = rng
+        self._resting = Resting(store.circuits)
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -116,11 +148,19 @@ class Battles:
         """
         return _own(self._store.battles.get(battle_id), voter)
 
+    def _whole(self, voter: str, battle_id: str) -> WholeBattle:
+        """The voter's own battle with all that is said in it. Raises as `get` does."""
+        whole = self._store.battles.whole(battle_id)
+        if whole is None:
+            raise NotFound(_NOT_YOURS)
+        _own(whole.battle, voter)
+        return whole
+
     def view(self, voter: str, battle_id: str) -> dict[str, Any]:
         """The blind projection; after the vote, what it revealed too. Raises as `get` does."""
-        battle, turns = self._store.battles.whole(battle_id) or (None, [])
-        battle = _own(battle, voter)
-        seen = BlindBattle.of(battle, turns).to_json()
+        whole = self._whole(voter, battle_id)
+        battle = whole.battle
+        seen = BlindBattle.of(whole).to_json()
         if battle.state is BattleState.voted:
             vote = self._store.votes.vote_of(battle_id)
             if vote is not None:
@@ -135,14 +175,14 @@ class Battles:
 
         None for any other battle, the voter's own included.
         """
-        battle, turns = self._store.battles.whole(battle_id) or (None, [])
-        if battle is None or battle.shared_at is None or battle.voter == voter:
+        whole = self._store.battles.whole(battle_id)
+        if whole is None or whole.battle.shared_at is None or whole.battle.voter == voter:
             return None
         vote = self._store.votes.vote_of(battle_id)
         visible = {campaign.id for campaign in self._campaigns.visible(reader)}
-        if vote is None or battle.campaign not in visible:
+        if vote is None or whole.battle.campaign not in visible:
             return None
-        seen = BlindBattle.of(battle, turns).to_json() | self._reveal(vote).to_json()
+        seen = BlindBattle.of(whole).to_json() | self._reveal(vote).to_json()
         return {name: seen[name] for name in seen if name not in ("events", "receipt")}
 
     # --- starting ---------------------------------------------------------------------------
@@ -153,25 +193,32 @@ class Battles:
         prompt: str,
         campaign_id: str | None = None,
         redraw_of: str | None = None,
+        continue_from: Continuation | None = None,
         *,
         reader: Reader = STRANGER,
     ) -> Battle:
         """Draw a pair, commit it, wake a runner.
 
-        `redraw_of` names the voter's void battle whose prompt is tried again; `reader` says which
-        private campaigns the voter may play in. Raises `InvalidField`, `NotFound`,
-        `InvitationNeeded`, `CampaignClosed`, `NoModels`, `TooMany`, `Unavailable`.
+        `redraw_of` names the voter's void battle whose prompt is tried again, `continue_from` one
+        with its vote whose conversation goes on; both stay in that battle's campaign. `reader`
+        says which private campaigns the voter may play in. Raises `InvalidField`, `NotFound`,
+        `Erased`, `Conflict`, `InvitationNeeded`, `CampaignClosed`, `NoModels`, `TooMany`,
+        `Unavailable`.
         """
         prompt = check_text(prompt, "prompt", self._limits.prompt_chars)
-        campaign = self._campaigns.get(campaign_id, reader)
+        origin = self._origin(voter, redraw_of, continue_from)
+        if origin.campaign is not None and campaign_id not in (None, origin.campaign):
+            raise InvalidField(
+                f"The battle that this one goes back to is of the campaign '{origin.campaign}'.",
+                field="campaign",
+            )
+        campaign = self._campaigns.get(origin.campaign or campaign_id, reader)
         if campaign.state != "open":
             raise CampaignClosed(f"The campaign '{campaign.id}' takes no new battles.")
-        if redraw_of is not None and self.get(voter, redraw_of).state is not BattleState.void:
-            raise InvalidField("Only a void battle can be drawn again.", field="redraw_of")
-        self._refuse_too_many(voter)
+        self._wait_for_a_place(voter)
         revision = self._store.roster.current()
         pair = roster.draw(self._playing(revision, campaign.id), self._rng)
-        described = categories.describe([prompt])
+        described = categories.describe([*prompts_of(origin.opening), prompt])
         battle = Battle(
             id=secrets.token_urlsafe(16),
             campaign=campaign.id,
@@ -185,19 +232,52 @@ class Battles:
             created_at=now(),
             language=described.language,
             category_tag=described.category_tag,
-            redrawn_from=redraw_of,
+            redrawn_from=origin.redrawn_from,
+            continued_from=origin.continued_from,
         )
-        self._store.battles.add(battle, Turn(battle.id, 1, prompt, TurnState.running))
+        turn = Turn(battle.id, 1, prompt, TurnState.running)
+        self._store.battles.add(battle, turn, origin.opening, self._room)
+        self.leave_line(voter)
         self._live.wake_runner(battle.id)
         return battle
 
+    def _origin(
+        self, voter: str, redraw_of: str | None, continue_from: Continuation | None
+    ) -> _Origin:
+        if redraw_of is not None and continue_from is not None:
+            raise InvalidField(
+                "Give 'redraw_of' or 'continue_from', not both.", field="continue_from"
+            )
+        if redraw_of is not None:
+            whole = self._whole(voter, redraw_of)
+            if whole.battle.state is not BattleState.void:
+                raise InvalidField("Only a void battle can be drawn again.", field="redraw_of")
+            void = whole.battle
+            return _Origin(void.campaign, whole.opening, void.id, void.continued_from)
+        if continue_from is not None:
+            whole = self._whole(voter, continue_from.battle_id)
+            if whole.battle.state is not BattleState.voted:
+                raise Conflict("Only a battle with its vote can be continued.")
+            self._refuse_too_long(len(whole.prompts()))
+            opening = whole.messages(continue_from.side)
+            return _Origin(whole.battle.campaign, opening, continued_from=whole.battle.id)
+        return _Origin()
+
+    def _refuse_too_long(self, prompts: int) -> None:
+        """Raises `Conflict` when a conversation of so many prompts takes no other."""
+        if prompts >= self._limits.turns:
+            raise Conflict(f"A conversation has at most {self._limits.turns} turns.")
+
     def _playing(self, revision: RosterRevision, campaign_id: str) -> list[str]:
-        """The models that may be drawn now; raises `NoModels` where budgets leave too few."""
+        """The models that may be drawn now.
+
+        Raises `NoModels` where budgets, or rests after failures, leave too few.
+        """
         models = roster.active(revision, campaign_id)
-        if not roster.has_budgets(revision):
-            return models
-        spent = roster.spent(revision, self._store.usage.of_day(today()))
-        return roster.within_budget(models, spent)
+        if roster.has_budgets(revision):
+            spent = roster.spent(revision, self._store.usage.of_day(today()))
+            models = roster.within_budget(models, spent)
+        return roster.reachable(models, self._resting.models())
 
     def follow_up(self, voter: str, battle_id: str, prompt: str) -> None:
         """Ask both models again, in the same conversation.
@@ -205,34 +285,48 @@ class Battles:
         Raises `InvalidField`, `NotFound`, a `Conflict` by state, `TooMany`, `Unavailable`.
         """
         prompt = check_text(prompt, "prompt", self._limits.prompt_chars)
-        battle = self.get(voter, battle_id)
+        whole = self._whole(voter, battle_id)
+        battle = whole.battle
         _require(battle, BattleState.ready)
-        if battle.turn >= self._limits.turns:
-            raise Conflict(f"A conversation has at most {self._limits.turns} turns; please vote.")
-        self._refuse_too_many(voter)
+        self._refuse_too_long(len(prompts_of(whole.opening)) + battle.turn)
+        self._wait_for_a_place(voter)
         turn = Turn(battle_id, battle.turn + 1, prompt, TurnState.running)
-        earlier = [turn.prompt for turn in self._store.battles.turns(battle_id)]
-        described = categories.describe([*earlier, prompt])
-        if not self._store.battles.add_turn(turn, described.language, described.category_tag):
+        described = categories.describe([*whole.prompts(), prompt])
+        if not self._store.battles.add_turn(
+            turn, described.language, described.category_tag, self._room
+        ):
             _require(self.get(voter, battle_id), BattleState.ready)
             raise TooEarly("This battle changed at the same moment; look at it again.")
+        self.leave_line(voter)
         self._live.wake_runner(battle_id)
 
-    def _refuse_too_many(self, voter: str) -> None:
-        if self._store.battles.running(voter) >= self._limits.running_per_voter:
-            raise TooMany(
-                f"At most {self._limits.running_per_voter} battles may run at once; "
-                "wait for one to finish, or skip it.",
-                retry_after=5,
-            )
-        if self._store.battles.running() >= self._limits.running:
-            raise Unavailable(
-                "All places are taken at this moment. Please try again in a few seconds.",
-                retry_after=5,
-            )
+    # --- the line for a place -----------------------------------------------------------------
+
+    def place(self, voter: str) -> Place:
+        """Where this voter stands; without room, they wait in line from now on."""
+        free = self._room.together - self._store.battles.running()
+        try:
+            ahead = self._live.ahead(voter, stay=False)
+            if ahead >= free:
+                return Place(has_room=False, ahead=self._live.ahead(voter, stay=True))
+        except LiveLost:  # nobody knows who came first: whoever asks next may come in
+            return Place(has_room=free > 0, ahead=0)
+        return Place(has_room=True, ahead=ahead)
+
+    def leave_line(self, voter: str) -> None:
+        """Wait no longer. Repeating it changes nothing."""
+        with suppress(LiveLost):
+            self._live.leave_line(voter)
+
+    def _wait_for_a_place(self, voter: str) -> None:
+        """Refuse before a pair is drawn what would be refused anyway, or whoever is not next."""
+        self._room.check(self._store.battles.running(voter), 0)
+        if not self.place(voter).has_room:
+            self._room.check(0, self._room.together)
 
     # --- ending -----------------------------------------------------------------------------
 
+    @metrics.outcomes(metrics.VOTES)
     def vote(
         self, voter: str, battle_id: str, ballot: Ballot, idempotency_key: str | None = None
     ) -> Reveal:
@@ -242,11 +336,12 @@ class Battles:
         a `Conflict` by state, `Unavailable` (then there is no acknowledged vote).
         """
         ballot = _checked(ballot)
-        battle = self.get(voter, battle_id)
-        written = False
-        if battle.state is not BattleState.voted:
-            _require(battle, BattleState.ready)
-            written = self._commit(battle, ballot, idempotency_key)
+        whole = self._whole(voter, battle_id)
+        if whole.battle.state is not BattleState.voted:
+            _require(whole.battle, BattleState.ready)
+            committed = self._commit(whole, ballot, idempotency_key)
+            if committed is not None:
+                return self._reveal(committed)
         vote = self._store.votes.vote_of(battle_id)
         if vote is None:  # moved on meanwhile, and not by another vote
             _require(self.get(voter, battle_id), BattleState.ready)
@@ -256,37 +351,31 @@ class Battles:
             and vote.idempotency_key == idempotency_key
             and vote.request_digest == ballot.digest()
         )
-        if not (written or repeated):
+        if not repeated:
             raise AlreadyVoted("This battle has its one vote already.")
         return self._reveal(vote)
 
-    def _commit(self, battle: Battle, ballot: Ballot, idempotency_key: str | None) -> bool:
-        turns = [
-            turn for turn in self._store.battles.turns(battle.id) if turn.state is TurnState.ready
-        ]
+    def _commit(
+        self, whole: WholeBattle, ballot: Ballot, idempotency_key: str | None
+    ) -> StoredVote | None:
+        battle = whole.battle
         content = Content(
             salt=new_salt(),
-            conversation_a=conversation(turns, "a"),
-            conversation_b=conversation(turns, "b"),
+            conversation_a=conversation(whole.messages("a")),
+            conversation_b=conversation(whole.messages("b")),
             comment=ballot.comment,
         )
-        pseudonym = self._store.votes.pseudonym(battle.voter, battle.campaign)
-        if len(turns) < battle.turn:  # a follow-up failed and was withdrawn: it is not voted on
-            described = categories.describe([turn.prompt for turn in turns])
-            battle = replace(
-                battle, language=described.language, category_tag=described.category_tag
-            )
-        record = vote_record(battle, turns, ballot, content, pseudonym)
-        written = self._store.votes.add_vote(
-            record,
+        vote = self._store.votes.add_vote(
+            vote_record(whole, ballot, content),
             content,
+            voter=battle.voter,
             turn=battle.turn,
             idempotency_key=idempotency_key,
             request_digest=ballot.digest(),
         )
-        if written:
+        if vote is not None:
             self._live.wake_worker()
-        return written
+        return vote
 
     def skip(self, voter: str, battle_id: str) -> None:
         """Leave without a vote. Repeating it changes nothing."""
@@ -364,6 +453,7 @@ def _own(battle: Battle | None, voter: str) -> Battle:
         raise NotFound(_NOT_YOURS)
     if battle.erased_at is not None:
         raise Erased("The text of this battle has been erased for good.")
+    logs.bind(battle=battle.id)
     return battle
 
 
@@ -407,24 +497,28 @@ def _checked(ballot: Ballot) -> Ballot:
     return Ballot(ballot.grade, ballot.both_bad, ballot.reasons, comment)
 
 
-def conversation(turns: Sequence[Turn], side: Side) -> Conversation:
-    """One side's conversation in the export's form: a list of messages with typed content."""
-
-    def message(role: str, text: str) -> dict[str, Any]:
-        return {"role": role, "content": [{"type": "text", "text": text}]}
-
-    messages = []
-    for turn in turns:
-        answer = turn.answers()[SIDES.index(side)]
-        messages += [message("user", turn.prompt), message("assistant", answer.text)]
-    return messages
+def conversation(messages: Sequence[Message]) -> Conversation:
+    """A conversation in the export's form: a list of messages with typed content."""
+    return [
+        {"role": message.role, "content": [{"type": "text", "text": message.text}]}
+        for message in messages
+    ]
 
 
-def vote_record(
-    battle: Battle, turns: Sequence[Turn], ballot: Ballot, content: Content, pseudonym: str
-) -> Record:
-    """The log's record of a vote. Tokens and durations are sums over the turns, times to first
-    token and finish reasons those of the last turn; durations in seconds."""
+def vote_record(whole: WholeBattle, ballot: Ballot, content: Content) -> Record:
+    """The log's record of a vote, still without its voter's pseudonym.
+
+    `turns` counts all prompts of the conversation, those of the opening too. What was measured is
+    of this battle's own answers only: tokens and durations are sums over its turns, times to first
+    token and finish reasons those of the last one; durations in seconds.
+    """
+    battle = whole.battle
+    turns = [turn for turn in whole.turns if turn.state is TurnState.ready]
+    prompts = whole.prompts()
+    language, category_tag = battle.language, battle.category_tag
+    if len(turns) < battle.turn:  # a follow-up failed and was withdrawn: it is not voted on
+        described = categories.describe(prompts)
+        language, category_tag = described.language, described.category_tag
     measures: dict[str, Any] = {}
     for side in SIDES:
         answers = [turn.answers()[SIDES.index(side)] for turn in turns]
@@ -446,11 +540,10 @@ def vote_record(
         winner=ballot.grade.winner,
         both_bad=ballot.both_bad,
         reasons=ballot.reasons,
-        voter=pseudonym,
         voter_kind="person",
-        language=battle.language,
-        category_tag=battle.category_tag,
-        turns=len(turns),
+        language=language,
+        category_tag=category_tag,
+        turns=len(prompts),
         propensity=battle.propensity,
         sampling_rule=battle.sampling_rule,
         roster_revision=battle.roster_revision,

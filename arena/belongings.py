@@ -105,6 +105,7 @@ def _listed(summary: Summary, about: dict[int, dict[str, ModelEntry]]) -> dict[s
         "campaign": battle.campaign,
         "state": battle.state,
         "turn": battle.turn,
+        "continued": battle.continued_from is not None,
         "created_at": battle.created_at,
         "prompt": beginning if beginning == summary.prompt else f"{beginning}…",
     }

@@ -24,7 +24,6 @@ METHODS = ("auto", "graded", "bt", "davidson", "rao-kupper", "elo")
 
 _FRESH_SECONDS = 0.25
 _OFFER_SECONDS = 1.0
-_VOID_RATES_SECONDS = 120.0  # they are counted over all battles: over a second for a million
 _T = TypeVar("_T")
 
 
@@ -91,7 +90,7 @@ class Boards:
         self._boards = Recent(_FRESH_SECONDS, self._read)
         self._offers = Recent(_OFFER_SECONDS, self._offer)
         self._public = Recent(_OFFER_SECONDS, self._is_public)
-        self._void_rates = Recent(_VOID_RATES_SECONDS, store.battles.void_rates)
+        self._figures = store.figures
 
     def get(self, campaign: Campaign, category: str = OVERALL, method: str = "auto") -> Encoded:
         """The newest board. Raises `NotFound` or `InvalidField` when there is none such."""
@@ -127,7 +126,7 @@ class Boards:
         history = self._roster.history()
         is_open = history and campaign.state == "open"
         candidates = roster.active(history[-1], campaign.id) if is_open else []
-        void_rates = self._void_rates.get().get(campaign.id, {})
+        void_rates = self._figures.void_rates(campaign.id)
         document = board_document(snapshot, roster.known(history), candidates, void_rates)
         return Encoded.of(document)
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-from arena.errors import ArenaError
-from arena.interfaces import Deadlines, EndpointFactory, Finished, Message, ModelEntry
+from arena.battle import Message
+from arena.circuit import error_kind
+from arena.errors import ArenaError, EndpointError
+from arena.interfaces import Deadlines, EndpointFactory, Finished, ModelEntry
 
 QUESTION = "Say hello."
 _AT_ONCE = 16
@@ -22,6 +24,12 @@ class Checked:
     text: str = ""
     ttft: float | None = None
     error: str | None = None
+    retry_after: float | None = None
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of the error, by which failures are counted."""
+        return None if self.error is None else error_kind(self.error)
 
 
 class Checkup:
@@ -45,7 +53,9 @@ class Checkup:
                     ttft = ttft or round(time.monotonic() - started, 3)
                     pieces.append(piece)
         except ArenaError as error:
-            return Checked(entry.id, error=f"{type(error).__name__}: {error}")
+            wait = error.retry_after if isinstance(error, EndpointError) else None
+            said = f"{type(error).__name__}: {error}"
+            return Checked(entry.id, error=said, retry_after=wait)
         return Checked(entry.id, "".join(pieces).strip(), ttft)
 
     def ask_all(self, entries: Sequence[ModelEntry]) -> Iterator[Checked]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,20 @@ from typing import IO, Any
 
 import click
 
-from arena import __version__, board_svg, board_text, endpoints, log, logs, roster, supervisor
+from arena import (
+    __version__,
+    backup,
+    board_svg,
+    board_text,
+    endpoints,
+    log,
+    logs,
+    metrics,
+    open_files,
+    roster,
+    supervisor,
+)
+from arena.addresses import is_shared
 from arena.boards import METHODS, OVERALL, VARIANTS, Boards
 from arena.campaigns import DEFAULT, OPERATOR, Campaigns
 from arena.checkup import Checkup
@@ -32,7 +46,7 @@ from arena.errors import (
     InvalidField,
     Unavailable,
 )
-from arena.interfaces import Campaign, ModelEntry
+from arena.interfaces import Campaign, Columns, ModelEntry
 from arena.live import RedisLive
 from arena.settings import Settings
 from arena.store import SqlStore, open_store
@@ -40,7 +54,10 @@ from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.vote_file import read_votes
 
+_log = logging.getLogger(__name__)
+
 USAGE_ERROR = 2
+_STANDARD_OUTPUT = Path("-")
 
 
 class _Refusal(click.ClickException):
@@ -81,15 +98,46 @@ def _settings(**overrides: Any) -> Settings:
     return replace(settings, **given)
 
 
+def _shared_settings(*, signs: bool = False) -> Settings:
+    """The settings of a process that may be one of many machines'.
+
+    What all of them must be given is then never made up here: a key of this machine alone would
+    sign cookies that the others refuse.
+    """
+    settings = _settings()
+    if is_shared(settings.database_url):
+        given = {"REDIS_URL": settings.redis_url}
+        if signs:
+            given["ARENA_SECRET_KEY"] = settings.given_secret_key
+        missing = " and ".join(name for name, value in given.items() if value is None)
+        if missing:
+            raise BadSetting(
+                f"Set {missing}, alike on every machine: DATABASE_URL is a PostgreSQL, which "
+                "machines share ('openssl rand -hex 32' makes a key). For one machine alone, "
+                "'arena up' needs neither."
+            )
+    return settings
+
+
 @contextmanager
-def _opened(settings: Settings) -> Iterator[SqlStore]:
+def _reachable(settings: Settings) -> Iterator[None]:
+    """Say in one line why the database cannot be opened."""
     try:
-        store = open_store(settings.database_url)
+        yield
     except Unavailable as error:
+        if is_shared(settings.database_url):
+            reason = getattr(error.__cause__, "orig", error.__cause__)
+            raise BadSetting(f"DATABASE_URL: PostgreSQL cannot be used: {reason}") from error
         raise BadSetting(
             f"The database cannot be opened: is {settings.data} the data folder (ARENA_DATA), "
             "or DATABASE_URL the database? 'arena db upgrade' makes a new one there."
         ) from error
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[SqlStore]:
+    with _reachable(settings):
+        store = open_store(settings.database_url)
     try:
         yield store
     finally:
@@ -111,20 +159,26 @@ def main() -> None:
 def up(port: int | None, demo: bool) -> None:
     """Everything on this machine: Redis, web, runner, worker, demo endpoints."""
     settings = _settings(port=port)
-    logs.configure(settings.log_level)
+    form = logs.resolved(settings.log_format, sys.stdout)
+    settings = replace(settings, log_format=form)
+    logs.configure(settings.log_level, form, "arena")
+    say = click.echo if form == logs.TEXT else _log.info
+    _allow_files(open_files.needed_by_web(settings), "ARENA_WEB_THREADS")
+    _allow_files(open_files.needed_by_runner(settings), "ARENA_RUNNER_CAPACITY")
     entries, notices = demo_entries() if demo else ([], [])
     for notice in notices:
-        click.echo(f"demo: {notice}")
+        say(f"demo: {notice}")
 
     def prepare() -> None:
         supervisor.check_port(settings.host, settings.port)
         _prepare(settings, demo=entries)
         if demo:
-            _seed(settings)
+            _seed(settings, say)
 
     def banner() -> None:
         shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  compared, not bound
-        click.echo(f"\n  Arena is up: http://{shown}:{settings.port}   (Ctrl-C stops it)\n")
+        text = f"Arena is up: http://{shown}:{settings.port}"
+        say(text if form == logs.JSON else f"\n  {text}   (Ctrl-C stops it)\n")
 
     status = supervisor.run(
         _children(settings, demo=demo),
@@ -132,6 +186,7 @@ def up(port: int | None, demo: bool) -> None:
         prepare=prepare,
         banner=banner,
         out=sys.stdout,
+        form=form,
     )
     raise SystemExit(status)
 
@@ -142,6 +197,7 @@ def _children(settings: Settings, *, demo: bool) -> list[supervisor.Child]:
         "ARENA_DATA": str(settings.data),
         "PORT": str(settings.port),
         "REDIS_URL": redis_url(settings),
+        "ARENA_LOG_FORMAT": logs.resolved(settings.log_format, sys.stdout),
         "OPENBLAS_NUM_THREADS": "1",  # two were up to nine times slower beside busy neighbours
         "PYTHONUNBUFFERED": "1",
     }
@@ -165,14 +221,16 @@ def _children(settings: Settings, *, demo: bool) -> list[supervisor.Child]:
 def _prepare(settings: Settings, demo: list[ModelEntry] | None = None) -> None:
     """Bring schema, default campaign and roster up to date."""
     try:
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not is_shared(settings.database_url):
+            settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise BadSetting(
             f"ARENA_DATA: the folder {settings.data} cannot be made: {error.strerror}."
         ) from error
     database = Database(settings.database_url)
     try:
-        upgrade(database)
+        with _reachable(settings):
+            upgrade(database)
         store = SqlStore(database)
         store.campaigns.add(DEFAULT)
         roster.refresh(store.roster, settings.config, now(), demo)
@@ -180,20 +238,29 @@ def _prepare(settings: Settings, demo: list[ModelEntry] | None = None) -> None:
         database.close()
 
 
-def _seed(settings: Settings) -> None:
+def _seed(settings: Settings, say: Callable[[str], None]) -> None:
     """Give a first visitor a living board, through the same import that any user has."""
     with _opened(settings) as store:
         if store.campaigns.get(seed.CAMPAIGN.id) is None:
             count = log.import_file(store.votes, seed.CAMPAIGN, seed.VOTES, lambda _: None)
-            click.echo(f"demo: imported {count} real votes into '{seed.CAMPAIGN.title}'")
+            say(f"demo: imported {count} real votes into '{seed.CAMPAIGN.title}'")
 
 
 @main.command()
 def web() -> None:
     """One web server (gunicorn), with ARENA_WEB_WORKERS processes."""
-    settings = _settings()
+    settings = _shared_settings(signs=True)
+    logs.configure(settings.log_level, settings.log_format, "web")
     with _opened(settings) as store:
-        roster.refresh(store.roster, settings.config, now())
+        if not is_shared(settings.database_url):
+            roster.refresh(store.roster, settings.config, now())
+        elif roster.is_news(store.roster.current(), settings.config):
+            # of machines that each had a file of their own, the last one to start would win
+            _log.warning(
+                "the roster is another one than %s: 'arena db upgrade' would read it",
+                settings.config,
+            )
+    _allow_files(open_files.needed_by_web(settings), "ARENA_WEB_THREADS")
     command = supervisor.web_command(settings)
     os.execv(command[0], command)  # noqa: S606  the command is our own
 
@@ -203,8 +270,10 @@ def runner() -> None:
     """One runner: streams the two endpoints of battles."""
     from arena.runner import Runner  # noqa: PLC0415  other commands start without it
 
-    settings = _settings()
-    logs.configure(settings.log_level)
+    settings = _shared_settings()
+    logs.configure(settings.log_level, settings.log_format, "runner")
+    _allow_files(open_files.needed_by_runner(settings), "ARENA_RUNNER_CAPACITY")
+    metrics.share(settings.metrics, "runner")
     with _opened(settings) as store:
         live = RedisLive(redis_url(settings), ttl=settings.live_ttl_seconds)
         Runner(
@@ -225,8 +294,9 @@ def worker() -> None:
     """The worker: seals the log, rates, publishes boards. A second one waits."""
     from arena.worker import Worker  # noqa: PLC0415  it loads numpy and scipy
 
-    settings = _settings()
-    logs.configure(settings.log_level)
+    settings = _shared_settings()
+    logs.configure(settings.log_level, settings.log_format, "worker")
+    metrics.share(settings.metrics, "worker")
     with _opened(settings) as store:
         live = RedisLive(redis_url(settings), ttl=settings.live_ttl_seconds)
         Worker(
@@ -237,6 +307,11 @@ def worker() -> None:
             retention_days=settings.retention_days,
         ).run(_stop_on_signal())
         live.close()
+
+
+def _allow_files(needed: int, cause: str) -> None:
+    if problem := open_files.shortage(needed, cause):
+        _log.warning(problem)
 
 
 def _stop_on_signal() -> threading.Event:
@@ -286,6 +361,36 @@ def upgrade_database() -> None:
     settings = _settings()
     _prepare(settings)
     click.echo("The database is up to date.")
+
+
+@main.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+def make_backup(file: Path) -> None:
+    """Write database, keys and arena.toml into one FILE, while the service runs.
+
+    Who has the file can read every vote's text and sign voters' cookies: keep it safe.
+    """
+    settings = _settings()
+    made = backup.create(settings, file.absolute(), _progress)
+    click.echo(f"{file}: the log up to position {made.log_position}, {_listed(made)}")
+    if settings.given_secret_key is not None:
+        click.echo("ARENA_SECRET_KEY comes from the environment and is not in it: keep it too.")
+
+
+@main.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="Give up the database and files that are there.")
+def take_back(file: Path, replace: bool) -> None:
+    """Bring back what 'arena backup' wrote to FILE: all of it, or nothing."""
+    settings = _settings()
+    with supervisor.only_one(settings.data / "arena.lock"):
+        taken = backup.restore(settings, file, _progress, replace=replace)
+    click.echo(f"{file}: restored up to position {taken.log_position} of {taken.created_at}")
+    click.echo("Run 'arena db upgrade', or 'arena up', which does it.")
+
+
+def _listed(made: backup.Manifest) -> str:
+    return ", ".join(made.files)
 
 
 # --- boards -------------------------------------------------------------------------------------
@@ -439,19 +544,47 @@ def show_agreement(file: Path, judges: Path | None, form: str) -> None:
 
 @main.command("export")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--campaign", help="Only this campaign; default: all public ones.")
+@click.option(
+    "--campaign", "named", multiple=True, help="Only this campaign (or several); default: public."
+)
 @click.option("--outcomes", type=click.Choice(["votes", "all"]), default="votes")
-def export_log(file: Path, campaign: str | None, outcomes: str) -> None:
-    """Write the sealed log to FILE (.jsonl or .csv)."""
-    form = _format_of(file)
+@click.option("--format", "form", type=click.Choice(log.FORMATS), help="Default: as FILE is named.")
+@click.option("--after", type=click.IntRange(0), default=0, help="Only records after this seq.")
+@click.option("--until", type=click.IntRange(0), help="The log position that it stands for.")
+def export_log(
+    *,
+    file: Path,
+    named: tuple[str, ...],
+    outcomes: str,
+    form: log.Format | None,
+    after: int,
+    until: int | None,
+) -> None:
+    """Write the sealed log to FILE (.jsonl, .csv or .parquet; - is the standard output)."""
+    form = form or _format_of(file)
     with _opened(_settings()) as store:
         campaigns = Campaigns(store.campaigns)
-        chosen = campaigns.public() if campaign is None else [campaigns.get(campaign, OPERATOR)]
-        position = store.votes.position()
-        rows = log.rows(store.votes, chosen, until=position, outcomes=outcomes == "all")
-        with _progress(position, "exporting") as progress:
-            log.export_file(log.encode(_counted(rows, progress), form), file)
+        chosen = [campaigns.get(one, OPERATOR) for one in named] or campaigns.public()
+        position = store.votes.position() if until is None else until
+        pages = log.pages(
+            store.votes, chosen, after=after, until=position, outcomes=outcomes == "all"
+        )
+        if file == _STANDARD_OUTPUT:
+            _pour(log.encode(pages, form))
+            return
+        with _progress(position - after, "exporting") as progress:
+            log.export_file(log.encode(_counted(pages, progress), form), file)
     click.echo(f"{file}: the log up to position {position}")
+
+
+def _pour(pieces: Iterable[bytes]) -> None:
+    """Write to the standard output until it has all, or nobody reads it any more."""
+    try:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os._exit(1)  # Python would complain once more when it closes the stream
 
 
 def _format_of(file: Path) -> log.Format:
@@ -459,14 +592,14 @@ def _format_of(file: Path) -> log.Format:
         return log.check_format(file.suffix.removeprefix(".").lower())
     except InvalidField as error:
         raise BadFile(
-            f"{error} The name's end says which: .jsonl or .csv.", file=str(file)
+            f"{error} The name's end says which, as in votes.jsonl.", file=str(file)
         ) from error
 
 
-def _counted(rows: Iterator[dict[str, Any]], progress: Callable[[int], None]) -> Any:
-    for row in rows:
-        progress(1)
-        yield row
+def _counted(pages: Iterator[Columns], progress: Callable[[int], None]) -> Iterator[Columns]:
+    for page in pages:
+        progress(len(page["seq"]))
+        yield page
 
 
 @main.command("import")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from arena.errors import BadFile
+from arena.memory import bounded
 
 Progress = Callable[[int], None]
 
@@ -29,6 +30,7 @@ _FEW_ROWS = 256
 _PARQUET_ROWS = 2**14
 _PARQUET_BYTES = 16 * 2**20
 _BUFFER_BYTES = 2**20
+_MEMORY_BYTES = 2**29  # beyond what the process has
 _PROGRESS_STEP = 2**18
 _SHOWN = 200
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -290,7 +292,8 @@ class _Parquet:
 
     def _cells(self, name: str, first: int, column: Any) -> Sequence[Any]:
         try:
-            return self._values(column)
+            with self._affordable():
+                return self._values(column)
         except ValueError as error:
             unreadable = (i for i, cell in enumerate(column) if not _is_readable(cell))
             row = first + next(unreadable, 0)
@@ -314,9 +317,23 @@ class _Parquet:
         return list(map(value_of.get, coded.indices.to_pylist()))
 
     @contextmanager
+    def _affordable(self) -> Iterator[None]:
+        """What is a megabyte in the file may stand in it for any number of rows."""
+        try:
+            with bounded(_MEMORY_BYTES):
+                yield
+        except MemoryError as error:
+            raise BadFile(
+                f"its rows take more than {_MEMORY_BYTES // 2**20:,} MiB of memory at once: "
+                "write it again with shorter texts or smaller row groups",
+                file=self._name,
+            ) from error
+
+    @contextmanager
     def _reading(self) -> Iterator[None]:
         try:
-            yield
+            with self._affordable():
+                yield
         except (self._arrow.ArrowException, OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk's fault, not the content's

@@ -17,10 +17,12 @@ ArenaError                      what, where, what to do; `retryable`: whether tr
 │   ├── TooLarge         413    body over the configured size
 │   ├── InvalidField     422    a field is missing, unknown or out of range
 │   ├── TooMany          429    slow down
+│   │   └── TooOften            too many requests in a minute
 │   └── Unavailable      503    a needed part is away; nothing was written
-│       └── NoModels            fewer than two models could answer
+│       ├── NoModels            fewer than two models could answer
+│       └── NoRoom              all places for battles are taken; there is a line to wait in
 ├── EndpointError               a model's endpoint failed; never becomes an answer or a vote
-│   ├── EndpointUnreachable     before the first byte: refused, DNS, TLS, 429, 5xx
+│   ├── EndpointUnreachable     before the first byte, for now: refused, DNS, TLS, 429, 5xx, …
 │   ├── EndpointRefused         before the first byte and for good: other 4xx, redirect, missing key
 │   ├── EndpointTimeout         a deadline passed
 │   ├── EndpointBroken          malformed, in-band error, ended without finish_reason
@@ -122,6 +124,10 @@ class TooMany(RequestError):
     retryable = True
 
 
+class TooOften(TooMany):
+    slug, title = "too-often", "Too many requests"
+
+
 class Unavailable(RequestError):
     status, slug, title = 503, "unavailable", "Temporarily unavailable"
     retryable = True
@@ -129,6 +135,10 @@ class Unavailable(RequestError):
 
 class NoModels(Unavailable):
     slug, title = "no-models", "No two models to compare"
+
+
+class NoRoom(Unavailable):
+    slug, title = "no-room", "All places are taken"
 
 
 class EndpointError(ArenaError):

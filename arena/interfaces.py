@@ -7,11 +7,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from arena.battle import Answer, Battle, Frame, Turn
+from arena.battle import Answer, Battle, Frame, Message, Turn, WholeBattle
+from arena.circuit import Circuit
+from arena.errors import NoRoom, TooMany
 from arena.records import Content, LogRow, Record
 
 T_co = TypeVar("T_co", covariant=True)
 _BYTES_OF_A_TOKEN = 4
+
+Columns = dict[str, list[Any]]
+"""Rows of an export by column, in the order of `records.EXPORT_FIELDS`."""
 
 # --- models and endpoints -------------------------------------------------------------------
 
@@ -48,14 +53,6 @@ class ModelEntry:
             "license": self.license,
             "link": self.link,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a conversation: role `user` or `assistant`."""
-
-    role: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,17 +301,51 @@ class LeaseSeen:
     beat: int
 
 
-class BattleStore(Protocol):
-    """Battles and turns. Every move is a conditional UPDATE: False or None means it lost."""
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many battles may run at once: of one voter, and of all."""
 
-    def add(self, battle: Battle, turn: Turn) -> None: ...
+    each: int
+    together: int
+
+    def check(self, of_voter: int, of_all: int) -> None:
+        """Raises `TooMany` or `NoRoom` when so many that run leave no place for one more."""
+        if of_voter >= self.each:
+            raise TooMany(
+                f"At most {self.each} battles may run at once; "
+                "wait for one to finish, or skip it.",
+                retry_after=5,
+            )
+        if of_all >= self.together:
+            raise NoRoom(
+                "All places are taken at this moment. Please try again in a few seconds.",
+                retry_after=LINE_RETRY_SECONDS,
+            )
+
+
+LINE_RETRY_SECONDS = 3
+"""How often whoever waits for a place should ask."""
+
+
+class BattleStore(Protocol):
+    """Battles and turns. Every move is a conditional UPDATE: False or None means it lost.
+
+    With `room`, running battles are counted in the transaction that adds one, and those of the same
+    moment one after the other: it raises as `Room.check` does.
+    """
+
+    def add(
+        self,
+        battle: Battle,
+        turn: Turn,
+        opening: Sequence[Message] = (),
+        room: Room | None = None,
+    ) -> None: ...
     def get(self, battle_id: str) -> Battle | None: ...
     def turns(self, battle_id: str) -> list[Turn]: ...
     def turn(self, battle_id: str, number: int) -> Turn | None: ...
 
-    def whole(self, battle_id: str) -> tuple[Battle, list[Turn]] | None:
-        """A battle and its turns as they were at one moment."""
-        ...
+    def whole(self, battle_id: str) -> WholeBattle | None: ...
 
     def running(self, voter: str | None = None) -> int:
         """How many battles (of this voter) are created or running."""
@@ -363,10 +394,21 @@ class BattleStore(Protocol):
         side: str | None,
         error: str | None,
         runner: str,
-    ) -> bool: ...
+        retry_after: float | None = None,
+    ) -> bool:
+        """End a turn that brought no two answers: the first voids the battle.
+
+        A failed `side` counts against its model. `error` is its kind, a colon and a sentence;
+        `retry_after` the seconds for which the endpoint asked to be left alone.
+        """
+        ...
 
     def add_turn(
-        self, turn: Turn, language: str | None = None, category_tag: str | None = None
+        self,
+        turn: Turn,
+        language: str | None = None,
+        category_tag: str | None = None,
+        room: Room | None = None,
     ) -> bool:
         """Begin a follow-up: `ready → running` with turn `number` as the next one.
 
@@ -434,13 +476,15 @@ class VoteLog(Protocol):
         record: Record,
         content: Content,
         *,
+        voter: str,
         turn: int,
         idempotency_key: str | None,
         request_digest: str,
-    ) -> bool:
+    ) -> StoredVote | None:
         """Move the battle `ready → voted` and append its vote, in one transaction.
 
-        Returns False, with nothing written, when the battle is not `ready` at this `turn`.
+        The record gets the pseudonym of its `voter`. Returns what was committed, or None, with
+        nothing written, when the battle is not `ready` at this `turn`.
         """
         ...
 
@@ -500,7 +544,10 @@ class VoteLog(Protocol):
         ...
 
     def seal(self, lease: Lease, limit: int) -> int:
-        """Give up to `limit` committed records their `seq`; raises `LeaseLost`."""
+        """Give up to `limit` committed records their `seq`; raises `LeaseLost`.
+
+        Those of voters come before imported ones.
+        """
         ...
 
     def position(self) -> int:
@@ -516,6 +563,15 @@ class VoteLog(Protocol):
 
     def sealed(self, after: int, until: int, limit: int, campaigns: Sequence[str]) -> list[LogRow]:
         """Records with after < seq ≤ until, joined with what is said of them up to `until`."""
+        ...
+
+    def exported(
+        self, after: int, until: int, limit: int, campaigns: Sequence[str]
+    ) -> Columns | None:
+        """The same, text included, by column; None at the end.
+
+        Where conversations are long it gives fewer rows than `limit`.
+        """
         ...
 
     def events(self, campaigns: Sequence[str]) -> list[LogRow]:
@@ -607,6 +663,24 @@ class FigureStore(Protocol):
         """
         ...
 
+    def save_void_rates(self, lease: Lease, rates: Mapping[str, Mapping[str, float]]) -> None:
+        """Publish what `BattleStore.void_rates` tells, by campaign; raises `LeaseLost`."""
+        ...
+
+    def void_rates(self, campaign: str) -> dict[str, float]:
+        """What was published of a campaign last."""
+        ...
+
+
+class PageStore(Protocol):
+    """Whole pages of the counted log (`arena.counting`): a cache that may be lost at any time."""
+
+    def get(self, number: int) -> bytes | None: ...
+
+    def save(self, lease: Lease, number: int, data: bytes) -> None:
+        """Keep or replace a page; raises `LeaseLost`."""
+        ...
+
 
 class CampaignStore(Protocol):
     """Campaigns and the invitations to them. An operator's `act` is written with the change."""
@@ -693,6 +767,32 @@ class UsageStore(Protocol):
     def total(self) -> dict[str, Usage]: ...
 
 
+class CircuitStore(Protocol):
+    """How endpoints are doing; `BattleStore` counts it in the transaction that ends a turn."""
+
+    def all(self) -> list[Circuit]:
+        """The circuit of every model that ever failed, by id."""
+        ...
+
+    def failures(self) -> dict[tuple[str, str], int]:
+        """How often it came to what, by model and kind."""
+        ...
+
+    def begin_probe(self, seen: Circuit) -> Circuit | None:
+        """Be the one that probes this circuit; None when somebody else is or was."""
+        ...
+
+    def end_probe(
+        self, probe: Circuit, error: str | None, retry_after: float | None = None
+    ) -> bool:
+        """Say how the probe went: no `error` closes. False when it does not count any more."""
+        ...
+
+    def close(self, model: str) -> bool:
+        """Draw the model again, because it was seen to answer; False when it rests not."""
+        ...
+
+
 class LeaseStore(Protocol):
     """Leases judged by heartbeats, so that a jumping clock neither keeps nor loses one."""
 
@@ -724,6 +824,8 @@ class Store(Protocol):
     @property
     def figures(self) -> FigureStore: ...
     @property
+    def pages(self) -> PageStore: ...
+    @property
     def campaigns(self) -> CampaignStore: ...
     @property
     def roster(self) -> RosterStore: ...
@@ -733,7 +835,17 @@ class Store(Protocol):
     def audit(self) -> AuditTrail: ...
     @property
     def usage(self) -> UsageStore: ...
+    @property
+    def circuits(self) -> CircuitStore: ...
     def ping(self) -> None: ...
+
+    def require_current(self) -> None:
+        """Raise `BadSetting` unless the schema is the one that this program needs."""
+        ...
+
+    def require_durable(self) -> None:
+        """Raise `BadSetting` when the server may forget, in a power failure, what it confirmed."""
+        ...
 
 
 # --- live -----------------------------------------------------------------------------------
@@ -788,4 +900,13 @@ class LiveBuffer(Protocol):
     def wait_for_work(self, timeout: float) -> None: ...
     def announce(self, snapshot: dict[str, Any]) -> None: ...
     def boards(self) -> AbstractContextManager[Subscription[dict[str, Any] | LookAgain]]: ...
+
+    def ahead(self, voter: str, *, stay: bool) -> int:
+        """How many wait for a place before this voter; of one who does not wait, all who do.
+
+        With `stay` the voter waits too. Whoever has not asked for a while has left.
+        """
+        ...
+
+    def leave_line(self, voter: str) -> None: ...
     def ping(self) -> None: ...

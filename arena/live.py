@@ -19,12 +19,12 @@ from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from arena import logs, metrics
 from arena.battle import Frame
 from arena.errors import LiveLost
 from arena.interfaces import LiveFrame, LookAgain
+from arena.redis_client import connect
 
 _log = logging.getLogger(__name__)
 
@@ -38,23 +38,29 @@ _QUICK_SECONDS = 0.5  # a vote's answer and a tick wait no longer for Redis
 _BLOCK_SECONDS = 2.0
 _LEFT_ALONE_SECONDS = 1.0
 _HUB_LOOK_SECONDS = 0.2  # how soon the hub notices that it is to close
+_HUB_SILENCE_SECONDS = 1.0  # after which the server is asked, and must answer as soon
+
+_LINE = "arena:line"
+_LINE_SEEN = "arena:line:seen"
+_LINE_MS = 15_000  # a hidden tab's timers are slow, and a place that nobody wants is held so long
+_LINE_SCRIPT = """
+local line, seen, voter = KEYS[1], KEYS[2], ARGV[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - ARGV[3])) do
+  redis.call('ZREM', line, gone)
+  redis.call('ZREM', seen, gone)
+end
+if ARGV[2] == '1' then
+  redis.call('ZADD', line, 'NX', now, voter)
+  redis.call('ZADD', seen, now, voter)
+  redis.call('PEXPIRE', line, ARGV[3])
+  redis.call('PEXPIRE', seen, ARGV[3])
+end
+return redis.call('ZRANK', line, voter) or redis.call('ZCARD', line)
+"""
 
 T = TypeVar("T")
-
-
-def connect(url: str, *, patience: float) -> redis.Redis:
-    """A client that waits `patience` seconds for an answer.
-
-    A connection that a restarted server has closed is tried once more, a silent server is not.
-    """
-    return redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=patience,
-        socket_connect_timeout=patience,
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        max_connections=64,
-    )
 
 
 class _Breaker:
@@ -72,6 +78,7 @@ class _Breaker:
             yield
         except redis.RedisError as error:
             self._closed_until = time.monotonic() + _LEFT_ALONE_SECONDS
+            metrics.REDIS_ERRORS.labels(metrics.here()).inc()
             raise LiveLost(f"Redis cannot be used: {error}") from error
 
     def reset(self) -> None:
@@ -119,6 +126,7 @@ class RedisLive:
         self._guard = _Breaker()
         self._ttl = ttl
         self._hub = _Hub(self._patient, subscribed=self._guard.reset)
+        self._line: Any = self._redis.register_script(_LINE_SCRIPT)
 
     # --- frames -----------------------------------------------------------------------------
 
@@ -168,10 +176,13 @@ class RedisLive:
 
     def wake_runner(self, battle_id: str) -> None:
         with _hint("a new battle"), self._guard():
-            self._ring(_RUNNER_BELL, battle_id, keep=10_000)
+            self._ring(_RUNNER_BELL, f"{battle_id} {logs.request_id() or ''}", keep=10_000)
 
     def next_battle(self, timeout: float) -> str | None:
-        return self._wait(_RUNNER_BELL, timeout)
+        """As promised; the log's lines of this thread then name the request that woke us."""
+        battle_id, _, request_id = (self._wait(_RUNNER_BELL, timeout) or "").partition(" ")
+        logs.bind(request_id=request_id or None)
+        return battle_id or None
 
     def wake_worker(self) -> None:
         with _hint("a new vote"), self._guard():
@@ -192,6 +203,7 @@ class RedisLive:
         try:
             rung: Any = self._patient.blpop([bell], timeout=min(timeout, _BLOCK_SECONDS))
         except redis.RedisError:
+            metrics.REDIS_ERRORS.labels(metrics.here()).inc()
             time.sleep(min(timeout, 0.5))
             return None
         return None if rung is None else str(rung[1])
@@ -206,6 +218,19 @@ class RedisLive:
     def boards(self) -> Iterator[_Queue[dict[str, Any] | LookAgain]]:
         with self._hub.listen(_BOARDS) as subscription:
             yield subscription
+
+    # --- the line for a place ---------------------------------------------------------------
+
+    def ahead(self, voter: str, *, stay: bool) -> int:
+        with self._guard():
+            return int(self._line(keys=[_LINE, _LINE_SEEN], args=[voter, int(stay), _LINE_MS]))
+
+    def leave_line(self, voter: str) -> None:
+        with self._guard():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.zrem(_LINE, voter)
+            pipe.zrem(_LINE_SEEN, voter)
+            pipe.execute()
 
     def ping(self) -> None:
         """Raise `LiveLost` unless Redis answers."""
@@ -229,6 +254,24 @@ class _Queue(Generic[T]):
         with suppress(queue.Empty):
             return self._queue.get(timeout=timeout)
         return None
+
+
+class _Silence:
+    """How long a subscription has been silent: one that is cut off looks like one without news."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._asked = False
+
+    def is_to_be_broken(self) -> bool:
+        """Whether the server is to be asked now; raises when it has not answered that."""
+        lasted = time.monotonic() - self._since
+        if lasted > 2 * _HUB_SILENCE_SECONDS:
+            raise redis.ConnectionError(f"no word from Redis for {lasted:.1f} s")
+        if self._asked or lasted < _HUB_SILENCE_SECONDS:
+            return False
+        self._asked = True
+        return True
 
 
 class _Hub:
@@ -284,10 +327,14 @@ class _Hub:
     def _subscribe(self) -> None:
         with self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call]  # redis-py
             pubsub.subscribe(_FRAMES, _BOARDS)
+            silence = _Silence()
             while not self._closed.is_set():
                 message = pubsub.get_message(timeout=_HUB_LOOK_SECONDS)
                 if message is None:
+                    if silence.is_to_be_broken():
+                        pubsub.ping()
                     continue
+                silence = _Silence()
                 if message["type"] == "message":
                     self._hand_out(message["channel"], json.loads(message["data"]))
                 elif message["channel"] == _FRAMES:  # subscribed, at first or anew by redis-py

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from arena import erasure
-from arena.battle import Battle, Turn
+from arena.battle import Battle, Message, Turn
 from arena.battles import check_text
 from arena.clock import now
 from arena.errors import Conflict, InvalidField, NotFound
@@ -25,6 +25,7 @@ class Case:
     turns: tuple[Turn, ...]
     vote: LogRow | None
     reports: tuple[Report, ...] = ()
+    opening: tuple[Message, ...] = ()
 
     def is_same_as(self, other: Case | None) -> bool:
         """Whether both are about one battle."""
@@ -50,9 +51,12 @@ class Moderation:
         return by_battle
 
     def _case(self, battle_id: str, reports: dict[str, list[Report]]) -> Case:
-        battle, turns = self._store.battles.whole(battle_id) or (None, [])
         vote = self._store.votes.find(battle_id)
-        return Case(battle, tuple(turns), vote, tuple(reports.get(battle_id, ())))
+        said = tuple(reports.get(battle_id, ()))
+        whole = self._store.battles.whole(battle_id)
+        if whole is None:
+            return Case(None, (), vote, said)
+        return Case(whole.battle, whole.turns, vote, said, whole.opening)
 
     def find(self, name: str) -> Case | None:
         """The vote with this id or receipt, or the battle with this id."""

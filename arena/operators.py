@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from arena import roster
 from arena.checkup import Checked, Checkup
+from arena.circuit import Circuit, CircuitState
 from arena.clock import now, today
 from arena.errors import BadSetting, NotFound
 from arena.interfaces import Act, AuditEntry, ModelEntry, RosterRevision, Store, Usage
@@ -32,11 +33,17 @@ class ModelLine:
     tested_at: str | None
     ttft: float | None
     error: str | None
+    circuit: Circuit
 
     @property
     def host(self) -> str:
         """Where it answers; of an address only what holds no secret."""
         return urlsplit(self.entry.base_url).netloc or self.entry.base_url
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it is left alone after failures."""
+        return self.circuit.state is not CircuitState.closed
 
     @property
     def is_demo(self) -> bool:
@@ -78,14 +85,26 @@ class Operators:
         """The roster, playing models first."""
         day, total = self._store.usage.of_day(today()), self._store.usage.total()
         last = self._store.audit.last(_TEST)
+        circuits = {circuit.model: circuit for circuit in self._store.circuits.all()}
         lines = [
-            self._line(entry, day.get(entry.id, Usage()), total.get(entry.id, Usage()), last)
+            self._line(
+                entry,
+                day.get(entry.id, Usage()),
+                total.get(entry.id, Usage()),
+                last,
+                circuits.get(entry.id, Circuit(entry.id)),
+            )
             for entry in self._store.roster.current().entries
         ]
         return sorted(lines, key=lambda line: line.entry.state != "active")
 
     def _line(
-        self, entry: ModelEntry, day: Usage, total: Usage, last: AuditEntry | None
+        self,
+        entry: ModelEntry,
+        day: Usage,
+        total: Usage,
+        last: AuditEntry | None,
+        circuit: Circuit,
     ) -> ModelLine:
         told = {} if last is None else last.act.details
         ttft = told.get("answered", {}).get(entry.id)
@@ -98,6 +117,7 @@ class Operators:
             tested_at=last.act.at if last and (ttft is not None or error) else None,
             ttft=ttft,
             error=error,
+            circuit=circuit,
         )
 
     def entry(self, model: str) -> ModelEntry:
@@ -179,13 +199,14 @@ class Operators:
     def test(self) -> Iterator[Checked]:
         """Ask every playing model one short question; results as they come.
 
-        The last results are kept in the audit log.
+        Those that answer rest no longer. The last results are kept in the audit log.
         """
         playing = [e for e in self._store.roster.current().entries if e.state == "active"]
         answered, failed = {}, {}
         for checked in self._checkup.ask_all(playing):
             if checked.error is None:
                 answered[checked.model] = checked.ttft
+                self._store.circuits.close(checked.model)
             else:
                 failed[checked.model] = checked.error
             yield checked

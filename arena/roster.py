@@ -92,6 +92,21 @@ def within_budget(models: Sequence[str], spent: Collection[str]) -> list[str]:
     return left
 
 
+def reachable(models: Sequence[str], resting: Collection[str]) -> list[str]:
+    """Those of the models that do not rest after failures.
+
+    Raises `NoModels` when fewer than two are left of them.
+    """
+    left = [model for model in models if model not in resting]
+    if len(left) < 2 <= len(models):  # noqa: PLR2004
+        raise NoModels(
+            "Fewer than two models can be reached at this moment. They are asked again all the "
+            "time; please come back in a minute.",
+            retry_after=30,
+        )
+    return left
+
+
 def _seconds_of_day_left(at: datetime) -> int:
     midnight = at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     return math.ceil((midnight - at).total_seconds())
@@ -141,6 +156,11 @@ def refresh(
     return store.replace(merged(current, config, demo), at, file_digest=_digest(config))
 
 
+def is_news(current: RosterRevision, config: Path) -> bool:
+    """Whether `refresh` would find another file than the one that was read last."""
+    return _digest(config) not in (None, current.file_digest)
+
+
 def merged(
     current: RosterRevision, config: Path, demo: Sequence[ModelEntry] | None = None
 ) -> list[ModelEntry]:
@@ -148,8 +168,7 @@ def merged(
     there = [entry for entry in current.entries if is_demo(entry)]
     demo = there if demo is None else [_as_left(entry, there) for entry in demo]
     own = [entry for entry in current.entries if not is_demo(entry)]
-    is_new = _digest(config) not in (None, current.file_digest)
-    entries = [*demo, *(read(config) if is_new else own)]
+    entries = [*demo, *(read(config) if is_news(current, config) else own)]
     taken = {entry.id for entry in demo} & {entry.id for entry in entries[len(demo) :]}
     if taken:
         problem = f"the id '{min(taken)}' is one of the demo's models; choose another"

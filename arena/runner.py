@@ -2,7 +2,7 @@
 
 Threads: one per answer reads its endpoint; one paces all battles on a fixed tick and is the only
 writer of frames; a few commit, so that an fsync never holds up a stream; one keeps the lease and
-hears of stops and skips; the main one takes in battles.
+hears of stops and skips; one probes models that rest; the main one takes in battles.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from arena.battle import FAILED, INTERRUPTED, SIDES, Answer, Battle, Frame, Side, Turn, TurnState
-from arena.errors import ArenaError, EndpointError, LeaseLost, LiveLost, Unavailable
+from arena import logs, metrics
+from arena.battle import FAILED, INTERRUPTED, SIDES, Answer, Battle, Frame, Message, Side
+from arena.breaker import Prober
+from arena.checkup import Checkup
+from arena.errors import EndpointError, LeaseLost, LiveLost, Unavailable
 from arena.interfaces import (
     AnswerStream,
     Deadlines,
@@ -29,7 +33,6 @@ from arena.interfaces import (
     Lease,
     LiveBuffer,
     LiveFrame,
-    Message,
     ModelEntry,
     Store,
 )
@@ -67,23 +70,27 @@ class _Side:
     """One answer on its way. `arrived` is filled by its reader, everything else by the pacer."""
 
     model: ModelEntry
-    messages: list[Message]
+    messages: Sequence[Message]
     arrived: deque[str] = field(default_factory=deque)
     pending: str = ""
     shown: list[str] = field(default_factory=list)
     shown_length: int = 0
     shows_text: bool = False
     stream: AnswerStream | None = None
-    cancelled: bool = False
+    cancelled: threading.Event = field(default_factory=threading.Event)
     finished: Finished | None = None
-    error: ArenaError | None = None
+    failed_at: float = math.inf
+    error: EndpointError | None = None
     ttft: float | None = None
     duration: float | None = None
 
     def cancel(self) -> None:
-        self.cancelled = True
+        self.cancelled.set()
         if self.stream is not None:
             self.stream.cancel()
+
+    def fail(self, error: EndpointError) -> None:
+        self.failed_at, self.error = time.monotonic(), error
 
     def receive(self) -> int:
         """Take in what has arrived; returns the number of code points received so far."""
@@ -116,6 +123,8 @@ class _RunningTurn:
     frames: list[Frame] = field(default_factory=list)
     stopping: bool = False
     ending: bool = False
+    context: Context = field(default_factory=copy_context)
+    taken_in: float = field(default_factory=time.monotonic)
 
     def tick(self) -> LiveFrame | None:
         """Advance both sides in lockstep; None when there is nothing to show."""
@@ -126,13 +135,15 @@ class _RunningTurn:
             return None
         frame = Frame(a.show(step[0]), b.show(step[1]))
         self.frames.append(frame)
+        if len(self.frames) == 1:
+            metrics.FIRST_FRAME.labels(metrics.here()).observe(time.monotonic() - self.taken_in)
         return LiveFrame(self.battle.id, self.number, len(self.frames) - 1, frame)
 
-    def failure(self) -> tuple[Side, ArenaError] | None:
-        for name, side in zip(SIDES, self.sides, strict=True):
-            if side.error is not None:
-                return name, side.error
-        return None
+    def failure(self) -> tuple[Side, EndpointError] | None:
+        """The side that failed first: it ended the turn, and the other may yet have answered."""
+        first = min((0, 1), key=lambda index: self.sides[index].failed_at)
+        error = self.sides[first].error
+        return None if error is None else (SIDES[first], error)
 
     @property
     def complete(self) -> bool:
@@ -184,6 +195,7 @@ class Runner:
         self._poll = poll
         self._beat_seconds = lease_seconds / 3
         self._others = Watch(store.leases, lease_seconds)
+        self._prober = Prober(store, Checkup(endpoints, deadlines), deadlines.total)
         self._turns: dict[str, _RunningTurn] = {}
         self._claiming: str | None = None
         self._redis_away = False
@@ -199,6 +211,7 @@ class Runner:
         helpers = [
             threading.Thread(target=self._pace, name="pace"),
             threading.Thread(target=self._watch, args=(lease,), name="watch"),
+            threading.Thread(target=self._prober.run, args=(self._closing,), name="probes"),
         ]
         for thread in helpers:
             thread.start()
@@ -225,6 +238,7 @@ class Runner:
             try:
                 if time.monotonic() - polled >= self._poll:
                     polled = time.monotonic()
+                    logs.bind(request_id=None)  # that of the last wake-up
                     for battle_id in self._store.battles.waiting():
                         self._begin(battle_id)
                 woken = self._live.next_battle(self._poll)
@@ -248,27 +262,35 @@ class Runner:
                 self._turns[battle_id] = turn
         finally:
             self._claiming = None
+        self._tell_running()
+        turn.context.run(_log.info, "streams a turn")
         for side in turn.sides:
-            threading.Thread(target=self._read, args=(side,), name="read", daemon=True).start()
+            run = turn.context.copy().run
+            threading.Thread(target=run, args=(self._read, side), name="read", daemon=True).start()
 
     def _prepared(self, battle: Battle) -> _RunningTurn:
-        turns = self._store.battles.turns(battle.id)
+        whole = self._store.battles.whole(battle.id)
+        assert whole is not None  # noqa: S101  it has just been claimed
         entries = {entry.id: entry for r in self._store.roster.history() for entry in r.entries}
-        a, b = (_Side(entries[battle.model(side)], _messages(turns, side)) for side in SIDES)
-        return _RunningTurn(battle, battle.turn, (a, b))
+        a, b = (_Side(entries[battle.model(side)], whole.messages(side)) for side in SIDES)
+        context = logs.context(battle=battle.id, turn=battle.turn)
+        return _RunningTurn(battle, battle.turn, (a, b), context=context)
 
     # --- reading one answer -----------------------------------------------------------------
 
     def _read(self, side: _Side) -> None:
-        started = time.monotonic()
+        started, outcome = time.monotonic(), "answered"
         try:
             self._read_with_retries(side, started)
         except EndpointError as error:
-            side.error = error
+            outcome = "cancelled" if side.cancelled.is_set() else type(error).__name__
+            side.fail(error)
         except Exception as error:  # noqa: BLE001  a defect of ours is a failed side, not a hang
             _log.exception("reading from %s met a defect of ours", side.model.id)
-            side.error = EndpointError(f"internal: {type(error).__name__}")
+            outcome = "defect"
+            side.fail(EndpointError(f"internal: {type(error).__name__}"))
         side.duration = round(time.monotonic() - started, 3)
+        _tell_answer(side, outcome)
 
     def _read_with_retries(self, side: _Side, started: float) -> None:
         """Before its first byte the same model may be asked again; after it, never."""
@@ -284,17 +306,17 @@ class Runner:
                 if (
                     not error.retryable
                     or side.ttft is not None
-                    or side.cancelled
+                    or side.cancelled.is_set()
                     or attempt == _TRIES
                     or first_byte <= 0
                 ):
                     raise
-                time.sleep(wait)
+                side.cancelled.wait(wait)
 
     def _read_once(self, side: _Side, started: float, first_byte: float) -> None:
         deadlines = replace(self._deadlines, first_byte=first_byte)
         side.stream = self._endpoints(side.model).ask(side.messages, deadlines)
-        if side.cancelled:  # between the last look and now
+        if side.cancelled.is_set():  # between the last look and now
             side.stream.cancel()
         for piece in side.stream:
             if isinstance(piece, Finished):
@@ -312,6 +334,7 @@ class Runner:
         while not self._closing.is_set():
             due = max(due + self._tick, time.monotonic())
             self._closing.wait(due - time.monotonic())
+            metrics.TICK_LAG.labels(metrics.here()).observe(max(0.0, time.monotonic() - due))
             try:
                 self._pace_once()
             except Exception:  # noqa: BLE001  the other battles go on
@@ -340,6 +363,7 @@ class Runner:
     def _push(self, frames: Sequence[LiveFrame]) -> None:
         """Without Redis nothing is lost: a list with a gap is written anew from memory."""
         try:
+            metrics.FRAMES.labels(metrics.here()).inc(len(frames))
             for battle_id in self._live.push(frames):
                 turn = self._turns.get(battle_id)
                 if turn is not None:
@@ -363,7 +387,7 @@ class Runner:
                 return
             turn.ending = True
         turn.cancel()
-        self._committers.submit(self._commit, turn, commit)
+        self._committers.submit(turn.context.copy().run, self._commit, turn, commit)
 
     def _commit(self, turn: _RunningTurn, commit: Callable[[_RunningTurn], bool]) -> None:
         """Commit, however long the database is away: the answers exist only here until then."""
@@ -371,6 +395,7 @@ class Runner:
             while not self._committed(turn, commit):
                 if self._closing.wait(_COMMIT_RETRY_SECONDS):
                     return  # the next runner finds the battle abandoned and voids it
+            _log.info("the turn's end is committed")
             self._live.ended(turn.battle.id, turn.number)
         except Exception:  # noqa: BLE001  in a pool nobody else would hear of it
             _log.exception("the end of %s cannot be stored; it will be void", turn.battle.id)
@@ -378,6 +403,10 @@ class Runner:
             with self._lock:
                 if self._turns.get(turn.battle.id) is turn:  # and not its follow-up already
                     del self._turns[turn.battle.id]
+            self._tell_running()
+
+    def _tell_running(self) -> None:
+        metrics.TURNS_RUNNING.labels(metrics.here()).set(len(self._turns))
 
     @staticmethod
     def _committed(turn: _RunningTurn, commit: Callable[[_RunningTurn], bool]) -> bool:
@@ -388,13 +417,15 @@ class Runner:
             return False
         return True
 
+    @metrics.timed(metrics.TURN_COMMITS, "ready")
     def _finish(self, turn: _RunningTurn) -> bool:
         a, b = turn.sides
         return self._store.battles.finish_turn(
             turn.battle.id, turn.number, (a.answer(), b.answer()), turn.steps(), self.id
         )
 
-    def _fail(self, turn: _RunningTurn, failure: tuple[Side, ArenaError]) -> bool:
+    @metrics.timed(metrics.TURN_COMMITS, "failed")
+    def _fail(self, turn: _RunningTurn, failure: tuple[Side, EndpointError]) -> bool:
         side, error = failure
         kind, model = type(error).__name__, turn.battle.model(side)
         # what the endpoint said may quote the prompt, so it goes to SQL and not to a log line
@@ -406,8 +437,10 @@ class Runner:
             side=side,
             error=f"{kind}: {error}",
             runner=self.id,
+            retry_after=error.retry_after,
         )
 
+    @metrics.timed(metrics.TURN_COMMITS, "interrupted")
     def _let_go(self, turn: _RunningTurn) -> bool:
         """The voter left (then it is skipped already, perhaps erased), or this runner stops."""
         with suppress(LiveLost):  # then it goes by itself, when its time is over
@@ -476,17 +509,16 @@ class Runner:
                 self._live.ended(battle_id, number)
 
 
+def _tell_answer(side: _Side, outcome: str) -> None:
+    """For the operator alone: how the model did. What it said, or why, is in SQL."""
+    model, seconds = side.model.id, side.duration or 0.0
+    metrics.CALLS.labels(model, outcome).inc()
+    metrics.CALL_TIME.labels(model).observe(seconds)
+    if side.ttft is not None:
+        metrics.CALL_FIRST_TEXT.labels(model).observe(side.ttft)
+    fields = {"model": model, "outcome": outcome, "ttft": side.ttft, "seconds": seconds}
+    _log.info("an endpoint's answer ended", extra={"fields": fields})
+
+
 def _lease_name(runner: str) -> str:
     return f"{RUNNER}{runner}"
-
-
-def _messages(turns: Sequence[Turn], side: Side) -> list[Message]:
-    """The conversation so far as this side had it, ending with the prompt to answer."""
-    messages = []
-    for turn in turns:
-        if turn.state is TurnState.void:
-            continue
-        messages.append(Message("user", turn.prompt))
-        if turn.state is TurnState.ready:
-            messages.append(Message("assistant", turn.answers()[SIDES.index(side)].text))
-    return messages

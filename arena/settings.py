@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from arena.addresses import database_url, redis_address
 from arena.errors import BadSetting
 
 SECRET_KEY_CHARS = 32
@@ -117,23 +117,15 @@ def _log_level(text: str) -> str:
     return text.upper()
 
 
-def _database_url(text: str) -> str:
-    scheme, _, rest = text.partition("://")
-    if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
-        return f"postgresql+psycopg://{rest}"
-    # sqlite:// without a file is a database in memory, which the processes could not share
-    if scheme == "sqlite" and len(rest) > 1 and ":memory:" not in rest:
-        return text
-    raise ValueError("sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+def _log_format(text: str) -> str:
+    if text.lower() not in ("text", "json"):
+        raise ValueError("text or json")
+    return text.lower()
 
 
 def _redis_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme in ("redis", "rediss") and parts.netloc:
-        return text
-    if parts.scheme == "unix" and parts.path:
-        return text
-    raise ValueError("redis://HOST:PORT/0, rediss://… or unix:///SOCKET")
+    redis_address(text)
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +141,7 @@ class Settings:
     database_url: str = _setting(
         "DATABASE_URL",
         "sqlite:///{data}/arena.db",
-        _database_url,
+        database_url,
         "The system of record: SQLite on one machine, PostgreSQL for many.",
         secret=True,
     )
@@ -232,6 +224,54 @@ class Settings:
     max_running: int = _setting(
         "ARENA_MAX_RUNNING", "200", _whole(1, 100_000), "Battles running at once, of all voters."
     )
+    prompts_per_minute: int = _setting(
+        "ARENA_PROMPTS_PER_MINUTE",
+        "20",
+        _whole(1, 1_000_000),
+        "Battles and follow-ups one voter may start in a minute.",
+    )
+    votes_per_minute: int = _setting(
+        "ARENA_VOTES_PER_MINUTE",
+        "60",
+        _whole(1, 1_000_000),
+        "Votes one voter may send in a minute.",
+    )
+    actions_per_minute: int = _setting(
+        "ARENA_ACTIONS_PER_MINUTE",
+        "60",
+        _whole(1, 1_000_000),
+        "Everything else that changes something: reports, shares, skips; of one voter in a minute.",
+    )
+    reads_per_minute: int = _setting(
+        "ARENA_READS_PER_MINUTE",
+        "600",
+        _whole(1, 1_000_000),
+        "Pages, boards, battles and event streams one voter may ask for in a minute.",
+    )
+    exports_per_minute: int = _setting(
+        "ARENA_EXPORTS_PER_MINUTE",
+        "6",
+        _whole(1, 1_000_000),
+        "Downloads of the log or of all own battles one voter may begin in a minute.",
+    )
+    address_factor: int = _setting(
+        "ARENA_ADDRESS_FACTOR",
+        "20",
+        _whole(1, 10_000),
+        "How many voters' worth of each limit one network address has: a class shares one.",
+    )
+    streams_per_voter: int = _setting(
+        "ARENA_STREAMS_PER_VOTER",
+        "8",
+        _whole(1, 1000),
+        "Event streams one voter may have open at once in one web process.",
+    )
+    proxy_hops: int = _setting(
+        "ARENA_PROXY_HOPS",
+        "0",
+        _whole(0, 10),
+        "Reverse proxies in front that each add to `X-Forwarded-For`, `-Proto` and `-Host`.",
+    )
     connect_seconds: float = _setting(
         "ARENA_CONNECT_SECONDS", "5", _seconds, "Longest wait for a connection to an endpoint."
     )
@@ -276,6 +316,18 @@ class Settings:
     )
     log_level: str = _setting(
         "ARENA_LOG_LEVEL", "info", _log_level, "`debug`, `info`, `warning` or `error`."
+    )
+    log_format: str | None = _setting(
+        "ARENA_LOG_FORMAT",
+        None,
+        _log_format,
+        "`text`, or `json` for one object a line. Not set: text on a terminal, JSON elsewhere.",
+    )
+    metrics: Path = _setting(  # noqa: RUF009 - the same
+        "ARENA_METRICS",
+        "{data}/metrics",
+        _path,
+        "The folder that processes of one machine share for `/metrics`; kept in memory is best.",
     )
 
     @classmethod

@@ -19,14 +19,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from itertools import cycle, repeat
 from pathlib import Path
 from typing import IO, TextIO, cast
 
+from arena import logs
 from arena.embedded import RedisServer, is_ready, stop_leftover
 from arena.errors import BadSetting
+from arena.open_files import KEPT_ALIVE
 from arena.parent import death_signal
 from arena.settings import Settings
 
@@ -43,6 +46,10 @@ USAGE_ERROR = 2
 """Exit status by which a child says that it will never start with these settings."""
 
 COLOURS = (36, 33, 32, 35, 34, 31)
+
+
+Show = Callable[[str], str]
+"""How a line of a child is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +78,24 @@ def run(
     banner: Callable[[], None],
     out: TextIO,
     prepare: Callable[[], None] | None = None,
+    form: str = logs.TEXT,
 ) -> int:
     """Run `children` until SIGINT, SIGTERM or SIGHUP; to be called from the main thread.
 
     `lock` is held throughout; under it `prepare` is called first. `banner` is called once every
-    essential child is up. Lines of the children go to `out`, each after its child's name.
+    essential child is up. Lines of the children go to `out`, each after its child's name, or each
+    as an object in the JSON form of `arena.logs`.
     Returns 0 after a signal, 1 when an essential child could not be brought up.
     Raises `BadSetting` when another process holds the lock.
     """
-    with _only_one(lock):
+    with only_one(lock):
         try:
             if prepare is not None:
                 prepare()
         except KeyboardInterrupt:
             return 0
         with _Signals() as signals:
-            return _Supervisor(children, banner, out, signals).run()
+            return _Supervisor(children, banner, out, signals, form).run()
 
 
 def redis_child(server: RedisServer) -> Child:
@@ -125,14 +134,18 @@ def web_command(settings: Settings) -> list[str]:
     """The command that serves the web part."""
     command = [sys.executable, "-m", "gunicorn", "arena.app:wsgi()"]
     options = {
+        "config": "python:arena.app",
         "bind": f"{_bracketed(settings.host)}:{settings.port}",
-        "worker-class": "gthread",
+        "worker-class": "arena.serving.Worker",
         "workers": settings.web_workers,
         "threads": settings.web_threads,
+        "forwarded-allow-ips": "",  # ARENA_PROXY_HOPS says whom to believe
+        "worker-connections": settings.web_threads + KEPT_ALIVE,
         "timeout": 120,
         "graceful-timeout": 5,
         "keep-alive": 15,
         "log-level": settings.log_level.lower(),
+        "logger-class": "arena.weblog.WebLog",
     }
     command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
     command.append("--no-control-socket")  # it would be a file in the home directory
@@ -175,10 +188,10 @@ def _bracketed(host: str) -> str:
 
 
 @contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
+def only_one(lock: Path) -> Iterator[None]:
     """Hold the lock file, with our process id in it; the kernel lets go of it if we are killed."""
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise BadSetting(
@@ -234,11 +247,11 @@ class _GiveUp(Exception):
 class _Running:
     """A child's process and the line it is writing."""
 
-    def __init__(self, prefix: str, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+    def __init__(self, show: Show, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
         os.set_blocking(output.fileno(), False)
         self.process = process
         self.output = output
-        self._prefix = prefix
+        self._show_line = show
         self._rest = b""
 
     def lines(self) -> Iterator[str] | None:
@@ -262,15 +275,15 @@ class _Running:
         self.output.close()
 
     def _show(self, line: bytes) -> str:
-        return self._prefix + line.decode("utf-8", "replace").rstrip("\r")
+        return self._show_line(line.decode("utf-8", "replace").rstrip("\r"))
 
 
 class _Slot:
     """One child's place: its process while there is one, and when the next may start."""
 
-    def __init__(self, child: Child, prefix: str) -> None:
+    def __init__(self, child: Child, show: Show) -> None:
         self.child = child
-        self.prefix = prefix
+        self.show = show
         self.running: _Running | None = None
         self.was_ready = not child.essential  # nobody waits for it
         self.attempts = 0
@@ -290,15 +303,20 @@ class _Slot:
 
 class _Supervisor:
     def __init__(
-        self, children: Sequence[Child], banner: Callable[[], None], out: TextIO, signals: _Signals
+        self,
+        children: Sequence[Child],
+        banner: Callable[[], None],
+        out: TextIO,
+        signals: _Signals,
+        form: str,
     ) -> None:
         width = max(len(name) for name in ("arena", *(child.name for child in children)))
         colours = cycle(COLOURS) if out.isatty() else repeat(None)
         self._slots = [
-            _Slot(child, _prefix(child.name, width, colour))
+            _Slot(child, _show(child.name, width, colour, form))
             for child, colour in zip(children, colours, strict=False)
         ]
-        self._own_prefix = _prefix("arena", width, None)
+        self._show_own = _show("arena", width, None, form)
         self._banner = banner
         self._out: TextIO | None = out
         self._signals = signals
@@ -359,7 +377,7 @@ class _Supervisor:
             start_new_session=True,  # Ctrl-C reaches the supervisor only
             preexec_fn=self._death_wish,  # noqa: PLW1509 - there is no other thread
         )
-        running = _Running(slot.prefix, process, cast("IO[bytes]", process.stdout))
+        running = _Running(slot.show, process, cast("IO[bytes]", process.stdout))
         self._selector.register(running.output, selectors.EVENT_READ, running)
         return running
 
@@ -411,7 +429,7 @@ class _Supervisor:
             self._clear(slot, slot.running)
 
     def _say(self, text: str) -> None:
-        self._write([self._own_prefix + text])
+        self._write([self._show_own(text)])
 
     def _write(self, lines: Iterable[str]) -> None:
         text = "".join(f"{line}\n" for line in lines)
@@ -426,9 +444,13 @@ class _Supervisor:
             self._signals.stops += 1
 
 
-def _prefix(name: str, width: int, colour: int | None) -> str:
+def _show(name: str, width: int, colour: int | None, form: str) -> Show:
+    """How the lines of a child are shown."""
+    if form == logs.JSON:
+        return partial(logs.as_json, name)
     label = f"{name:<{width}} |"
-    return f"{label} " if colour is None else f"\x1b[{colour}m{label}\x1b[0m "
+    prefix = f"{label} " if colour is None else f"\x1b[{colour}m{label}\x1b[0m "
+    return prefix.__add__
 
 
 def _how_it_ended(status: int) -> str:

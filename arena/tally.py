@@ -1,19 +1,22 @@
-"""The votes of one campaign as a rating needs them: columns, and counts for every category.
+"""The votes of one campaign as a rating needs them: columns of numbers, 26 bytes a vote.
 
-Numbers instead of rows: 30 bytes a vote, and one count of pairs for each board.
+Nothing is kept for each board: its counts are made anew when it is computed, which takes a
+millisecond for each hundred thousand votes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from arena.boards import OVERALL
-from ratings.comparisons import FloatArray, Outcome, PairCounts
+from ratings.comparisons import BoolArray, FloatArray, Outcome, PairCounts
 from ratings.intervals import Ballots
 
 _OUTCOMES = {
@@ -29,18 +32,20 @@ _OUTCOMES = {
     (None, "model_b"): Outcome.b_won,
 }
 
-_Columns = dict[str, npt.NDArray[Any]]
 _TYPES: dict[str, type] = {
     "seq": np.int64,
     "model_a": np.int32,
     "model_b": np.int32,
     "voter": np.int32,
+    "kind": np.int32,
     "propensity": np.float32,
     "outcome": np.int8,
 }
 _Key = TypeVar("_Key", bound=Hashable)
 _REMOVED = -1  # below every outcome
-_BUFFERED_VOTES = 2**16
+_WINNER_ONLY = Outcome.a_won  # this and the outcomes above it
+_NOBODY = -1
+_VOTER_BITS = 63
 
 
 class Vote(NamedTuple):
@@ -57,28 +62,22 @@ class Vote(NamedTuple):
 
 
 class Tally:
-    """Votes counted as they come: `add` is O(1) amortised, `remove` O(log votes)."""
+    """Votes as they come; any of them can be taken out again."""
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
-        self._voters: dict[str | None, int] = {None: -1}
-        self._columns: _Columns = {name: np.zeros(0, kind) for name, kind in _TYPES.items()}
+        self._kinds: dict[tuple[str, ...], int] = {}
+        self._voters = _Codes()
+        self._columns: dict[str, npt.NDArray[Any]] = {
+            name: np.zeros(0, kind) for name, kind in _TYPES.items()
+        }
         self._filled = 0
-        self._removed = 0
-        self._buffer: list[Vote] = []
-        self._slices: dict[str, _Slice] = {OVERALL: _Slice()}
+        self._votes: Counter[str] = Counter()
+        self._graded = 0
 
     def add(self, vote: Vote) -> None:
-        """Count a vote.
-
-        Raises `ValueError` when grade and winner contradict each other, or the models are one.
-        """
-        _outcome(vote.grade, vote.winner)
-        if vote.model_a == vote.model_b:
-            raise ValueError(f"model {vote.model_a!r} is compared with itself")
-        self._buffer.append(vote)
-        if len(self._buffer) >= _BUFFERED_VOTES:
-            self._flush()
+        """Count a vote; raises `ValueError` as `add_columns`."""
+        self.add_columns(**{name: [value] for name, value in vote._asdict().items()})
 
     def add_columns(
         self,
@@ -92,54 +91,88 @@ class Tally:
         propensity: Sequence[float | None] | None = None,
         categories: Sequence[tuple[str, ...]] | None = None,
     ) -> None:
-        """Count votes given by column, equally long and in the order of `seq`: much faster."""
-        self._flush()
+        """Count votes given by column, equally long and in the order of `seq`.
+
+        Raises `ValueError` when grade and winner contradict each other, or the models are one.
+        """
         n = len(seq)
-        fresh: _Columns = {
-            "seq": np.fromiter(seq, np.int64, n),
-            "model_a": _coded(model_a, self._ids),
-            "model_b": _coded(model_b, self._ids),
-            "voter": _coded(voter or [None] * n, self._voters, first=-1),
-            "propensity": np.array(propensity or [math.nan] * n, np.float32),
-            "outcome": np.fromiter(map(_outcome, grade, winner), np.int8, n),
-        }
-        start = self._append(fresh, n)
-        self._slices[OVERALL].count(fresh, len(self._ids))
-        for category, chosen in _by_category(categories or ()):
-            part = self._slices.setdefault(category, _Slice(np.zeros(0, dtype=np.int32)))
-            part.remember(start + chosen)
-            part.count({name: column[chosen] for name, column in fresh.items()}, len(self._ids))
+        names: dict[str, int] = {}
+        kinds: dict[tuple[str, ...], int] = {}
+        self.add_coded(
+            seq=np.fromiter(seq, np.int64, n),
+            model_a=numbered(model_a, names),
+            model_b=numbered(model_b, names),
+            outcome=np.fromiter(map(outcome, grade, winner), np.int8, n),
+            voter=voter_keys(voter or [None] * n),
+            propensity=np.array(propensity or [math.nan] * n, np.float32),
+            kind=numbered(categories or [()] * n, kinds),
+            models=names,
+            kinds=kinds,
+        )
+
+    def add_coded(
+        self,
+        *,
+        seq: npt.NDArray[np.integer],
+        models: Iterable[str],
+        model_a: npt.NDArray[np.integer],
+        model_b: npt.NDArray[np.integer],
+        outcome: npt.NDArray[np.integer],
+        voter: npt.NDArray[np.int64],
+        propensity: FloatArray | npt.NDArray[np.float32],
+        kinds: Iterable[tuple[str, ...]],
+        kind: npt.NDArray[np.integer],
+    ) -> None:
+        """The same of numbers: models by their place in `models`, categories by that in `kinds`.
+
+        `voter` are `voter_keys`, `outcome` are `Outcome`s. Raises `ValueError` for a model that is
+        compared with itself, and counts nothing then.
+        """
+        models, kinds = list(models), list(kinds)
+        if (same := model_a == model_b).any():
+            raise ValueError(
+                f"model {models[model_a[int(same.argmax())]]!r} is compared with itself"
+            )
+        self._append(
+            len(seq),
+            seq=seq,
+            model_a=numbered(models, self._ids)[model_a],
+            model_b=numbered(models, self._ids)[model_b],
+            voter=self._voters.of(voter),
+            kind=numbered(kinds, self._kinds)[kind],
+            propensity=propensity,
+            outcome=outcome,
+        )
+        for keys, votes in zip(kinds, np.bincount(kind, minlength=len(kinds)), strict=True):
+            self._count(keys, int(votes))
+        self._graded += int(np.count_nonzero(outcome < _WINNER_ONLY))
 
     def remove(self, seq: int) -> frozenset[str]:
         """Take a vote out again; returns the categories it was in.
 
         Raises `ValueError` when no vote has this `seq`, or it was removed before.
         """
-        self._flush()
         place = int(np.searchsorted(self._columns["seq"][: self._filled], seq))
-        vote = {name: column[place : place + 1] for name, column in self._columns.items()}
-        if place >= self._filled or vote["seq"][0] != seq or vote["outcome"][0] == _REMOVED:
+        outcomes = self._columns["outcome"]
+        is_there = place < self._filled and self._columns["seq"][place] == seq
+        if not is_there or outcomes[place] == _REMOVED:
             raise ValueError(f"there is no vote {seq} to remove")
-        touched = frozenset(key for key, part in self._slices.items() if part.holds(place))
-        for category in touched:
-            self._slices[category].remove(vote)
-        vote["outcome"][:] = _REMOVED
-        self._removed += 1
-        return touched
+        keys = list(self._kinds)[self._columns["kind"][place]]
+        self._count(keys, -1)
+        self._graded -= int(outcomes[place] < _WINNER_ONLY)
+        outcomes[place] = _REMOVED
+        return frozenset({OVERALL, *keys})
 
     def categories(self) -> list[str]:
         """The whole, then the categories that have votes, sorted."""
-        self._flush()
-        return [OVERALL, *sorted(k for k, s in self._slices.items() if s.votes and k != OVERALL)]
+        return [OVERALL, *sorted(k for k, n in self._votes.items() if n and k != OVERALL)]
 
     def votes(self, category: str = OVERALL) -> int:
-        self._flush()
-        return self._slices[category].votes if category in self._slices else 0
+        return self._votes[category]
 
     def graded(self) -> int:
         """Votes that have a grade."""
-        self._flush()
-        return int(self._slices[OVERALL].counts.graded.sum())
+        return self._graded
 
     def voters(self, category: str = OVERALL) -> int:
         """How many people are behind the votes."""
@@ -148,117 +181,112 @@ class Tally:
 
     def counted(self, category: str = OVERALL) -> tuple[list[str], PairCounts]:
         """The models that have votes, sorted by name, and their counts in that order."""
-        self._flush()
-        counts = self._slices[category].counts if category in self._slices else PairCounts(0)
-        seen = counts.counts.sum(axis=(0, 1)) + counts.counts.sum(axis=(0, 2))
-        known = set(np.flatnonzero(seen).tolist())
-        models = sorted(model for model, index in self._ids.items() if index in known)
-        return models, counts.selected([self._ids[model] for model in models])
+        chosen = self._chosen(category)
+        model_a, model_b = self._taken("model_a", chosen), self._taken("model_b", chosen)
+        seen = np.bincount(model_a, minlength=len(self._ids))
+        seen += np.bincount(model_b, minlength=len(self._ids))
+        names = sorted(name for name, number in self._ids.items() if seen[number])
+        counts, place = PairCounts(len(names)), self._place_of(names)
+        counts.add(place[model_a], place[model_b], self._taken("outcome", chosen))
+        return names, counts
 
     def ballots(self, names: list[str], category: str = OVERALL) -> Ballots:
         """The votes one by one, in log order; models by their place in `names`."""
-        place = self._place_of(names)
+        place, chosen = self._place_of(names), self._chosen(category)
         return Ballots(
-            model_a=place[self._column("model_a", category)],
-            model_b=place[self._column("model_b", category)],
-            outcome=self._column("outcome", category).astype(np.intp),
-            voter=self._column("voter", category),
+            model_a=place[self._taken("model_a", chosen)],
+            model_b=place[self._taken("model_b", chosen)],
+            outcome=self._taken("outcome", chosen).astype(np.intp),
+            voter=self._taken("voter", chosen),
         )
 
     def propensities(self, category: str = OVERALL) -> FloatArray:
         """The probability [n] with which each vote's pair was drawn; NaN where unknown."""
         return self._column("propensity", category).astype(np.float64)
 
-    def _place_of(self, names: list[str]) -> npt.NDArray[np.intp]:
-        place = np.full(len(self._ids), -1, dtype=np.intp)
+    def _place_of(self, names: list[str]) -> npt.NDArray[np.int32]:
+        place = np.full(len(self._ids), -1, dtype=np.int32)
         place[[self._ids[name] for name in names]] = np.arange(len(names))
         return place
 
+    def _chosen(self, category: str) -> BoolArray | None:
+        """Which votes count in a category, in log order; None: all of them."""
+        outcomes = self._columns["outcome"][: self._filled]
+        counts = None if self._votes[OVERALL] == self._filled else outcomes != _REMOVED
+        if category == OVERALL:
+            return counts
+        inside = np.array([category in keys for keys in self._kinds], dtype=np.bool_)
+        chosen: BoolArray = inside[self._columns["kind"][: self._filled]]
+        return chosen if counts is None else chosen & counts
+
+    def _taken(self, name: str, chosen: BoolArray | None) -> npt.NDArray[Any]:
+        column = self._columns[name][: self._filled]
+        return column if chosen is None else column[chosen]
+
     def _column(self, name: str, category: str) -> npt.NDArray[Any]:
-        """One column of the votes that count, in log order."""
-        self._flush()
-        part = self._slices.get(category, _Slice(np.zeros(0, dtype=np.int32)))
-        column: npt.NDArray[Any] = part.of(self._columns[name][: self._filled])
-        if not self._removed:
-            return column
-        kept: npt.NDArray[Any] = column[part.of(self._columns["outcome"][: self._filled]) >= 0]
-        return kept
+        return self._taken(name, self._chosen(category))
 
-    def _flush(self) -> None:
-        if self._buffer:
-            votes, self._buffer = self._buffer, []
-            columns: Any = zip(*votes, strict=True)
-            self.add_columns(**dict(zip(Vote._fields, columns, strict=True)))
+    def _count(self, keys: tuple[str, ...], votes: int) -> None:
+        for key in {OVERALL, *keys}:
+            self._votes[key] += votes
 
-    def _append(self, fresh: _Columns, n: int) -> int:
-        """Keep the votes; returns the place of the first."""
+    def _append(self, n: int, **fresh: npt.NDArray[Any]) -> None:
         start, self._filled = self._filled, self._filled + n
-        if self._filled > len(self._columns["seq"]):
-            room = max(self._filled, len(self._columns["seq"]) * 5 // 4)
-            self._columns = {name: np.resize(old, room) for name, old in self._columns.items()}
         for name, column in fresh.items():
+            if self._filled > len(self._columns[name]):  # one by one: two of each would be many
+                room = max(self._filled, len(self._columns[name]) * 9 // 8)
+                self._columns[name] = np.resize(self._columns[name], room)
             self._columns[name][start : self._filled] = column
-        return start
 
 
-class _Slice:
-    """The votes of one category: their counts, and their places among all votes (None: all)."""
-
-    def __init__(self, places: npt.NDArray[np.int32] | None = None) -> None:
-        self.counts = PairCounts(0)
-        self.votes = 0
-        self._places = places
-        self._filled = 0
-
-    def count(self, votes: _Columns, n_models: int) -> None:
-        if self.counts.n_models < n_models:
-            self.counts = self.counts.resized(n_models)
-        self.counts.add(votes["model_a"], votes["model_b"], votes["outcome"])
-        self.votes += len(votes["seq"])
-
-    def remove(self, votes: _Columns) -> None:
-        self.counts.remove(votes["model_a"], votes["model_b"], votes["outcome"])
-        self.votes -= len(votes["seq"])
-
-    def remember(self, places: npt.NDArray[np.intp]) -> None:
-        assert self._places is not None  # noqa: S101  the whole need not be told its places
-        start, self._filled = self._filled, self._filled + len(places)
-        if self._filled > len(self._places):
-            self._places = np.resize(self._places, max(self._filled, len(self._places) * 5 // 4))
-        self._places[start : self._filled] = places
-
-    def of(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """What the column says of the votes that are in it."""
-        return column if self._places is None else column[self._places[: self._filled]]
-
-    def holds(self, place: int) -> bool:
-        if self._places is None:
-            return True
-        places = self._places[: self._filled]
-        found = int(np.searchsorted(places, place))
-        return found < len(places) and int(places[found]) == place
-
-
-def _outcome(grade: int | None, winner: str) -> Outcome:
-    outcome = _OUTCOMES.get((grade, winner))
-    if outcome is None:
+def outcome(grade: int | None, winner: str) -> Outcome:
+    """What a vote says; raises `ValueError` when grade and winner contradict each other."""
+    found = _OUTCOMES.get((grade, winner))
+    if found is None:
         raise ValueError(f"grade {grade!r} and winner {winner!r} do not make a vote")
-    return outcome
+    return found
 
 
-def _coded(values: Sequence[_Key], codes: dict[_Key, int], first: int = 0) -> npt.NDArray[np.int32]:
-    """The code of each value; new ones get the next, counting on from `first`."""
-    for value in set(values) - codes.keys():
-        codes[value] = len(codes) + first
-    return np.fromiter(map(codes.__getitem__, values), np.int32, len(values))
+def voter_keys(voters: Sequence[str | None]) -> npt.NDArray[np.int64]:
+    """A number for each voter's name, the same in every process, and -1 for nobody.
+
+    Of a billion voters two share a number with a probability of 5 %.
+    """
+    keys = {voter: _NOBODY if voter is None else _voter_key(voter) for voter in set(voters)}
+    return np.fromiter(map(keys.__getitem__, voters), np.int64, len(voters))
 
 
-def _by_category(
-    categories: Sequence[tuple[str, ...]],
-) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
-    """Each category that occurs, with the places of its votes, ascending."""
-    sets: dict[tuple[str, ...], int] = {}
-    code = _coded(categories, sets)
-    for category in {key for keys in sets for key in keys}:
-        wanted = [number for keys, number in sets.items() if category in keys]
-        yield category, np.flatnonzero(np.isin(code, wanted))
+def _voter_key(voter: str) -> int:
+    digest = blake2b(voter.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) >> (64 - _VOTER_BITS)
+
+
+class _Codes:
+    """Numbers from 0 on for `voter_keys`, in 12 bytes a voter; -1 stays what it is."""
+
+    def __init__(self) -> None:
+        self._keys = np.zeros(0, np.int64)  # ascending
+        self._codes = np.zeros(0, np.int32)
+
+    def of(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        distinct, inverse = np.unique(keys, return_inverse=True)
+        self._learn(distinct[distinct >= 0])
+        codes = np.full(len(distinct), _NOBODY, np.int32)
+        codes[distinct >= 0] = self._codes[np.searchsorted(self._keys, distinct[distinct >= 0])]
+        found: npt.NDArray[np.int32] = codes[inverse]
+        return found
+
+    def _learn(self, keys: npt.NDArray[np.int64]) -> None:
+        places = np.searchsorted(self._keys, keys)
+        is_new = np.searchsorted(self._keys, keys, side="right") == places
+        if is_new.any():
+            numbers = np.arange(len(self._keys), len(self._keys) + is_new.sum(), dtype=np.int32)
+            self._keys = np.insert(self._keys, places[is_new], keys[is_new])
+            self._codes = np.insert(self._codes, places[is_new], numbers)
+
+
+def numbered(values: Sequence[_Key], numbers: dict[_Key, int]) -> npt.NDArray[np.int32]:
+    """The number of each value in `numbers`; one that has none gets the next."""
+    return np.fromiter(
+        (numbers.setdefault(value, len(numbers)) for value in values), np.int32, len(values)
+    )

@@ -6,17 +6,24 @@ import platform
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
 from arena import __version__
 from arena.battle import BattleState
 from arena.boards import OVERALL
-from arena.errors import ArenaError
+from arena.circuit import Circuit, CircuitState
+from arena.errors import ArenaError, Unavailable
 from arena.interfaces import LeaseSeen, LiveBuffer, Store
 from arena.leases import RUNNER, WORKER
 
+LEAST_FREE_BYTES = 512 * 2**20
+"""With less room than this the operator is warned."""
+
+_CLOCKS_MAY_DIFFER = timedelta(seconds=30)
 _LOOK_AGAIN_SECONDS = 0.1
 _PACKAGES = ("flask", "gunicorn", "sqlalchemy", "redis", "httpx", "numpy")
 
@@ -83,7 +90,9 @@ class Vitals:
     def look(self) -> Health:
         """The health now. Takes as long as a lease may be silent when one has fallen silent."""
         database_problem = _problem(self._store.ping)
-        disk = shutil.disk_usage(self._data)
+        # one of many machines needs no data folder of its own
+        there = next(folder for folder in (self._data, *self._data.parents) if folder.exists())
+        disk = shutil.disk_usage(there)
         return Health(
             database_problem=database_problem,
             redis_problem=_problem(self._live.ping),
@@ -95,6 +104,30 @@ class Vitals:
                 "python": platform.python_version(),
                 **{name: version(name) for name in _PACKAGES},
             },
+        )
+
+    def obstacles(self) -> dict[str, str]:
+        """Why no vote can be stored, in sentences by part; empty when votes can be stored."""
+        return _told(database=_problem(self._store.ping), schema=_problem(self._fit))
+
+    def _fit(self) -> None:
+        with suppress(Unavailable):  # that is what the ping tells
+            self._store.require_current()
+
+    def problems(self) -> dict[str, str]:
+        """Everything that an operator should look after, in sentences by part."""
+        obstacles = self.obstacles()
+        if obstacles:
+            return obstacles
+        health = self.look()
+        work = health.work
+        return _told(
+            database=health.database_problem,
+            durability=_problem(self._store.require_durable),
+            redis=health.redis_problem,
+            disk=_disk_problem(health.disk_free, self._data),
+            **({} if work is None else _work_problems(work)),
+            **{"endpoints": _endpoints_problem(self._store.circuits.all())},
         )
 
     def _work(self) -> Work:
@@ -136,6 +169,61 @@ class Vitals:
             moved |= {name for name in first if seen.get(name) != first[name]}
         self._silent = {name: first[name] for name in first if name not in moved}
         return {name: name in moved for name in first if name in seen}
+
+
+def _told(**problems: str | None) -> dict[str, str]:
+    return {part: sentence for part, sentence in problems.items() if sentence is not None}
+
+
+def _work_problems(work: Work) -> dict[str, str | None]:
+    """What leases and boards tell."""
+    return {
+        "worker": _worker_problem(work.worker, work.unsealed),
+        "runners": _runners_problem(work.runners, work.waiting),
+        "clock": _clock_problem([board.published_at for board in work.boards]),
+    }
+
+
+def _worker_problem(worker: Holder | None, unsealed: int) -> str | None:
+    if worker is not None and worker.is_alive:
+        return None
+    silent = "No worker has the lease" if worker is None else "The worker has fallen silent"
+    return f"{silent}: {unsealed} records wait for their place in the log. Start 'arena worker'."
+
+
+def _runners_problem(runners: list[Holder], waiting: int) -> str | None:
+    if any(runner.is_alive for runner in runners):
+        return None
+    return f"No runner shows that it lives: {waiting} battles wait. Start 'arena runner'."
+
+
+def _disk_problem(free: int, data: Path) -> str | None:
+    if free >= LEAST_FREE_BYTES:
+        return None
+    return f"Only {free // 2**20} MB are free where {data} is; votes need room to be stored."
+
+
+def _clock_problem(published: list[str | None]) -> str | None:
+    """A board of the future: this machine's clock, or the worker's, is wrong."""
+    newest = max((at for at in published if at is not None), default=None)
+    if newest is None:
+        return None
+    ahead = datetime.fromisoformat(newest) - datetime.now(UTC)
+    if ahead < _CLOCKS_MAY_DIFFER:
+        return None
+    return (
+        f"The newest board is of {newest}, {ahead.total_seconds():.0f} s from now: this machine's "
+        "clock is behind, or the worker's was ahead. Let both follow a time server."
+    )
+
+
+def _endpoints_problem(circuits: list[Circuit]) -> str | None:
+    resting = [
+        f"{one.model} ({one.error})" for one in circuits if one.state is not CircuitState.closed
+    ]
+    if not resting:
+        return None
+    return f"Left alone until they answer again: {', '.join(resting)}."
 
 
 def _problem(check: Callable[[], None]) -> str | None:

@@ -451,8 +451,23 @@ class _Row:
             isinstance(message, dict) and isinstance(message.get("role"), str) for message in value
         ):
             self.refuse(field, "must be a list of messages {role, content}")
-        self.check_content(field, value)
-        return value
+        whole = [self.whole_message(field, message) for message in value]
+        self.check_content(field, whole)
+        return whole
+
+    def whole_message(self, field: str, message: dict[str, Any]) -> dict[str, Any]:
+        """A message of our Parquet export (`arena.parquet`) as it was before; others as they are."""
+        if message.keys() != {"role", "content", "json"}:
+            return message
+        if message["json"] is None:
+            return {name: message[name] for name in ("role", "content")}
+        try:
+            whole = json.loads(message["json"])
+        except (TypeError, ValueError, RecursionError):
+            whole = None
+        if not isinstance(whole, dict) or whole.get("role") != message["role"]:
+            self.refuse(field, "has a message whose 'json' is not the message")
+        return whole
 
     def json(self, field: str) -> Any:
         """A list as JSON has it, or as JSON inside a CSV cell."""

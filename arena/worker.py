@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from arena import boards, categories
+from arena import boards, categories, metrics
 from arena.boards import OVERALL
 from arena.clock import now, rfc3339
+from arena.counting import Event, Page, Pages
 from arena.erasure import RETENTION
 from arena.errors import ArenaError, LeaseLost, Unavailable
-from arena.interfaces import Counted, Lease, LiveBuffer, PairTable, Snapshot, Store
+from arena.interfaces import Lease, LiveBuffer, PairTable, Snapshot, Store
 from arena.leaderboard import (
     METHOD_NAMES,
     Method,
@@ -34,7 +35,8 @@ from arena.leaderboard import (
     decision_is_due,
 )
 from arena.leases import WORKER, Watch, take_if_abandoned
-from arena.tally import Tally, Vote
+from arena.memory import give_back
+from arena.tally import Tally
 
 _log = logging.getLogger(__name__)
 
@@ -42,11 +44,11 @@ MIN_CATEGORY_VOTES = 20
 """A category has a board from this many votes on: a few votes tell nothing."""
 
 _SEAL_BATCH = 5_000
-_COUNT_BATCH = 20_000
 _PUBLISH_SECONDS = 0.5  # a board is published at most this often, however fast votes come
 _OTHER_METHODS_SECONDS = 5.0  # the same, for boards of methods that are not the campaign's own
 _SHARE_OF_TIME = 4  # a board that takes long to compute rests this many times as long
 _FIGURES_SECONDS = 30.0  # how well a model fits is told at most this often: it takes long
+_VOID_RATES_SECONDS = 60.0  # they are counted over all battles: over a second for a million
 _THIN_SECONDS = 60.0
 _THIN_BATCH = 500  # votes wait for the transaction
 _ERASE_SECONDS = 60.0
@@ -166,11 +168,12 @@ class _Campaign:
         self.published: set[str] = set()  # categories that have a board
         self.decided_at = 0  # graded votes when the method was decided
         self.evidence: dict[str, Any] | None = None
-        self.excluded: set[str] = set()
+        self.excluded: set[int] = set()
         self.changed: dict[str, int] = {}  # log position of a category's last record
 
     def touch(self, seq: int, touched: Iterable[str]) -> None:
-        self.changed |= dict.fromkeys(touched, seq)
+        for category in touched:
+            self.changed[category] = max(seq, self.changed.get(category, 0))
 
     def pin(self, data: dict[str, Any]) -> None:
         """Follow a `method` record: a decision, or an operator's wish to have one made.
@@ -234,6 +237,7 @@ class _Shift:
         self._lease = lease
         self._heart = heart
         self._position = 0
+        self._pages = Pages(store, lease)
         self._campaigns: dict[str, _Campaign] = defaultdict(_Campaign)
         self._warm: dict[_Key, Warm | None] = {}
         self._published: dict[_Key, tuple[int, str]] = {}  # log position and configuration
@@ -241,6 +245,8 @@ class _Shift:
         self._figures: dict[tuple[_Key, str], dict[str, Any]] = {}
         self._figures_from: dict[tuple[_Key, str], float] = {}
         self._pairs = store.figures.positions()
+        self._void_rates: dict[str, dict[str, float]] | None = None
+        self._void_rates_at = -math.inf
         self._thin_at = -math.inf
         self._retention = retention
         self._erase_at = -math.inf
@@ -254,44 +260,42 @@ class _Shift:
         """Give committed records their place and count them; returns how many."""
         if not self._store.votes.unsealed():  # a read costs no fsync
             return 0
-        sealed = self._store.votes.seal(self._lease, _SEAL_BATCH)
+        with metrics.timed(metrics.WORK, "seal"):
+            sealed = self._store.votes.seal(self._lease, _SEAL_BATCH)
         self._count()
         return sealed
 
+    @metrics.timed(metrics.WORK, "count")
     def _count(self) -> None:
         """Count what was sealed since the last time."""
-        while page := self._store.votes.counted(self._position, _COUNT_BATCH):
-            for record in page:
-                try:
-                    self._count_one(record)
-                except (ArenaError, KeyError, TypeError, ValueError) as error:
-                    # one odd record must not stop all boards
-                    _log.error("record %s is left out of the board: %s", record.id, error)
-            self._position = page[-1].seq
+        for page in self._pages.after(self._position):
+            self._count_page(page)
+            self._position = page.last
             self._heart.check()
 
-    def _count_one(self, record: Counted) -> None:
-        campaign = self._campaigns[record.campaign]
-        campaign.touch(record.seq, [OVERALL])
-        if record.type == "vote":
-            vote = _vote_of(record)
-            campaign.tally.add(vote)
-            campaign.touch(record.seq, vote.categories)
-        elif record.type == "method":
-            campaign.pin(record.data or {})
-            campaign.touch(record.seq, campaign.tally.categories())
-        elif record.type == "exclusion":
-            self._exclude(record)
+    def _count_page(self, page: Page) -> None:
+        for name in page.campaigns():
+            campaign = self._campaigns[name]
+            touched = page.count(name, campaign.tally)
+            campaign.touch(page.last, {OVERALL, *touched})
+        for event in page.events:
+            try:
+                self._follow(event)
+            except (ArenaError, KeyError, TypeError, ValueError) as error:
+                # one odd record must not stop all boards
+                _log.error("the record at %d is left out of the board: %s", event.seq, error)
 
-    def _exclude(self, record: Counted) -> None:
-        target = record.target or ""
-        vote = self._store.votes.counted_record(target)
-        if vote is None or vote.type != "vote":
-            return
-        campaign = self._campaigns[vote.campaign]
-        if target not in campaign.excluded:
-            campaign.excluded.add(target)
-            campaign.touch(record.seq, campaign.tally.remove(vote.seq))
+    def _follow(self, event: Event) -> None:
+        if event.type == "method":
+            campaign = self._campaigns[event.campaign]
+            campaign.pin(event.data or {})
+            campaign.touch(event.seq, campaign.tally.categories())
+        elif event.type == "exclusion" and event.vote is not None:
+            name, seq = event.vote
+            campaign = self._campaigns[name]
+            if seq not in campaign.excluded:
+                campaign.excluded.add(seq)
+                campaign.touch(event.seq, campaign.tally.remove(seq))
 
     # --- publishing -----------------------------------------------------------------------------
 
@@ -300,6 +304,7 @@ class _Shift:
 
         Of the boards that no campaign calls its own only one at a time: new votes come first.
         """
+        self._tell_void_rates()
         self._thin()
         stale = list(self._stale())
         due = [board for board in stale if time.monotonic() >= self._rest_of(board[0])]
@@ -369,7 +374,7 @@ class _Shift:
         campaign, started = self._campaigns[key.campaign], time.monotonic()
         kind = (key, pinned.config_hash)
         is_time = started >= self._figures_from.get(kind, started)
-        board = compute(
+        board = metrics.timed(metrics.WORK, "fit")(compute)(
             campaign.tally,
             pinned.method,
             category=key.category,
@@ -400,7 +405,8 @@ class _Shift:
                 "components": board.components,
             },
         )
-        self._store.snapshots.publish(self._lease, snapshot)
+        with metrics.timed(metrics.WORK, "publish"):
+            self._store.snapshots.publish(self._lease, snapshot)
         if board.pairs is not None:
             self._save_pairs(snapshot, board.pairs)
         campaign.published.add(key.category)
@@ -438,29 +444,22 @@ class _Shift:
         if len(old) < _ERASE_BATCH:
             self._erase_at = time.monotonic() + _ERASE_SECONDS
 
+    def _tell_void_rates(self) -> None:
+        """Publish them here, once for all: web processes that count alone would differ."""
+        if time.monotonic() < self._void_rates_at:
+            return
+        self._void_rates_at = time.monotonic() + _VOID_RATES_SECONDS
+        rates = self._store.battles.void_rates()
+        if rates != self._void_rates:
+            self._store.figures.save_void_rates(self._lease, rates)
+            self._void_rates = rates
+
     def _thin(self) -> None:
         if time.monotonic() >= self._thin_at:
             self._thin_at = time.monotonic() + _THIN_SECONDS
+            give_back()
             old = boards.superseded(self._store.snapshots.published(), datetime.now(UTC))
             if old:
                 self._store.snapshots.drop(self._lease, old[:_THIN_BATCH])
             if len(old) > _THIN_BATCH:
                 self._thin_at = time.monotonic()
-
-
-def _vote_of(record: Counted) -> Vote:
-    return Vote(
-        seq=record.seq,
-        model_a=record.model_a or "",
-        model_b=record.model_b or "",
-        grade=record.grade,
-        winner=record.winner or "",
-        voter=record.voter,
-        propensity=record.propensity,
-        categories=categories.of_vote(
-            language=record.language,
-            category_tag=record.category_tag,
-            turns=record.turns,
-            voter_kind=record.voter_kind,
-        ),
-    )

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Relay lag of many running battles through the real processes.
+"""Relay lag of many running battles through the real processes, while others vote.
 
 Endpoints stream 30 tokens a second to both sides of every battle; each token is the time at which
 it was written. A voter's client reads the event stream and subtracts: the lag counts from the
-moment both sides had the text. The figures of design are "beyond the tick".
+moment both sides had the text. The figures of design are "beyond the tick". Meanwhile votes come in
+at a steady pace. The baseline in the same run is a bare Flask app under the same gunicorn settings,
+whose streams write the time at every tick and do nothing else: the lag of that time.
 
     .venv/bin/python scripts/bench_streams.py [--battles 50,100] [--seconds 10]
 """
@@ -12,26 +14,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import http.client
 import json
 import multiprocessing
 import os
 import random
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from arena.embedded import is_ready, redis_command
+from bench_votes import bare, ready_battles
+from machine import Machine, machine
+
+from arena.interfaces import ModelEntry
 from arena.settings import Settings
+from tests.services import free_port
 
 TOKENS_PER_SECOND = 30
 TOKEN_WIDTH = 14
 GOALS_MS = {50: 120, 100: 350}
+VOTES_PER_SECOND = 20
+VOTES_GOAL_MS = 250
 
 
 # --- the endpoints ------------------------------------------------------------------------------
@@ -123,21 +127,67 @@ async def _follow(port: int, delay: float) -> tuple[bool, list[float]]:
     return ended, lags
 
 
-def run_voters(port: int, battles: int) -> tuple[int, list[float]]:
+async def _follow_bare(port: int, delay: float, ticks: int) -> tuple[bool, list[float]]:
+    await asyncio.sleep(delay)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET /ticks/{ticks} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+    lags = []
+    while len(lags) < ticks and (line := await reader.readline()):
+        if line.startswith(b"data: "):
+            lags.append(time.monotonic() * 1000 - float(line[6:]))
+    writer.close()
+    return len(lags) == ticks, lags
+
+
+async def _vote_meanwhile(port: int, votes: Sequence[bytes]) -> list[float]:
+    """At a steady pace, whatever the answers do; the seconds of each."""
+
+    async def vote(request: bytes, delay: float) -> float:
+        await asyncio.sleep(delay)
+        started = time.perf_counter()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        status = await reader.readline()
+        writer.close()
+        if b" 200 " not in status:
+            raise SystemExit(f"a vote was refused: {status.decode()}")
+        return time.perf_counter() - started
+
+    return await asyncio.gather(
+        *(vote(request, i / VOTES_PER_SECOND) for i, request in enumerate(votes))
+    )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What all followers saw: how many streams were complete, and lags in milliseconds."""
+
+    complete: int
+    lags: list[float]
+
+    def quantile(self, share: float) -> float:
+        return self.lags[min(int(len(self.lags) * share), len(self.lags) - 1)]
+
+
+def _seen(results: Sequence[tuple[bool, list[float]]]) -> Seen:
+    lags = sorted(lag for _, own in results for lag in own)
+    return Seen(sum(ended for ended, _ in results), lags or [float("nan")])
+
+
+def run_voters(port: int, count: int, votes: Sequence[bytes]) -> tuple[Seen, list[float]]:
+    async def main() -> tuple[list[tuple[bool, list[float]]], list[float]]:
+        follow = asyncio.gather(*(_follow(port, i / count) for i in range(count)))
+        return await asyncio.gather(follow, _vote_meanwhile(port, votes))
+
+    results, seconds = asyncio.run(main())
+    return _seen(results), sorted(seconds)
+
+
+def run_bare(port: int, count: int, ticks: int) -> Seen:
     async def main() -> list[tuple[bool, list[float]]]:
-        return await asyncio.gather(*(_follow(port, i / battles) for i in range(battles)))
+        return await asyncio.gather(*(_follow_bare(port, i / count, ticks) for i in range(count)))
 
-    results = asyncio.run(main())
-    return sum(ended for ended, _ in results), [lag for _, lags in results for lag in lags]
-
-
-# --- the arena ----------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return _seen(asyncio.run(main()))
 
 
 def cpu_seconds(pid: int) -> float:
@@ -151,82 +201,48 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
-@contextmanager
-def arena(endpoint_port: int) -> Iterator[tuple[int, dict[str, int]]]:
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        port = free_port()
-        config = Path(folder) / "arena.toml"
-        config.write_text(
-            "".join(
-                f'[[models]]\nid = "m{i}"\nmodel = "m"\n'
-                f'base_url = "http://127.0.0.1:{endpoint_port}"\n'
-                for i in range(4)
-            )
-        )
-        env = dict(
-            os.environ,
-            ARENA_DATA=folder,
-            ARENA_CONFIG=str(config),
-            PORT=str(port),
-            ARENA_LOG_LEVEL="warning",
-        )
-        server = redis_command(Settings.from_environment(env))
-        if server is not None:
-            redis = stack.enter_context(subprocess.Popen(server.argv))
-            stack.callback(redis.terminate)
-            while not is_ready(server.socket):
-                time.sleep(0.05)
-            env["REDIS_URL"] = server.url
-        arena_command = [sys.executable, "-m", "arena.cli"]
-        subprocess.run([*arena_command, "db", "upgrade"], env=env, check=True, capture_output=True)
-        pids = {}
-        for name in ("web", "runner"):
-            process = stack.enter_context(subprocess.Popen([*arena_command, name], env=env))
-            stack.callback(process.terminate)
-            pids[name] = process.pid
-        wait_until_up(port)
-        yield port, pids
-
-
-def wait_until_up(port: int) -> None:
-    for _ in range(200):
-        with suppress(OSError):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == http.HTTPStatus.OK:
-                return
-        time.sleep(0.1)
-    raise SystemExit("the arena did not come up")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--battles", default="50,100", help="comma-separated counts")
     parser.add_argument("--seconds", type=float, default=10, help="length of an answer")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="postgresql")
     options = parser.parse_args()
-    tick = Settings.from_environment(os.environ).tick_ms
     endpoint_port = free_port()
     endpoints = multiprocessing.Process(
         target=serve_endpoints, args=(endpoint_port, options.seconds), daemon=True
     )
     endpoints.start()
-    print(
-        "battles  complete  lag beyond the tick, ms: p50   p99   max   goal   web CPU  runner CPU"
-    )
-    with arena(endpoint_port) as (port, pids):
+    roster = [
+        ModelEntry(f"m{i}", f"M {i}", base_url=f"http://127.0.0.1:{endpoint_port}", model="m")
+        for i in range(4)
+    ]
+    print("                 lag beyond the tick, ms             votes meanwhile, ms")
+    print("battles complete   p50   p99   max  goal  bare p99   p99  goal  web CPU  runner CPU")
+    with machine(options.database, roster) as place:
         for count in map(int, options.battles.split(",")):
-            before = {name: cpu_seconds(pid) for name, pid in pids.items()}
-            started = time.monotonic()
-            complete, lags = run_voters(port, count)
-            seconds = time.monotonic() - started
-            cpu = {name: (cpu_seconds(pid) - before[name]) / seconds for name, pid in pids.items()}
-            lags.sort()
-            p50, p99, worst = (lags[int(len(lags) * q)] - tick for q in (0.5, 0.99, 0.99999))
-            print(
-                f"{count:7}  {complete:8}  {p50:29.0f} {p99:5.0f} {worst:5.0f} "
-                f"{GOALS_MS.get(count, 0) or '-':>6} {cpu['web']:8.0%} {cpu['runner']:10.0%}"
-            )
+            measure(place, roster, count, options.seconds)
     endpoints.terminate()
+
+
+def measure(place: Machine, roster: Sequence[ModelEntry], count: int, seconds: float) -> None:
+    tick = Settings.from_environment(place.env).tick_ms
+    votes = ready_battles(place, roster, int(seconds * VOTES_PER_SECOND))
+    with place.running("web", "runner", "worker") as pids:
+        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        started = time.monotonic()
+        seen, vote_seconds = run_voters(place.port, count, votes)
+        lasted = time.monotonic() - started
+        cpu = {name: (cpu_seconds(pid) - before[name]) / lasted for name, pid in pids.items()}
+    with bare(place):
+        plain = run_bare(place.port, count, int(seconds * 1000 / tick))
+    p50, p99, worst = (seen.quantile(share) - tick for share in (0.5, 0.99, 1.0))
+    votes_p99 = vote_seconds[int(len(vote_seconds) * 0.99)] * 1000
+    print(
+        f"{count:7} {seen.complete:8} {p50:5.0f} {p99:5.0f} {worst:5.0f}"
+        f" {GOALS_MS.get(count, 0) or '-':>5} {plain.quantile(0.99):9.0f}"
+        f" {votes_p99:5.0f} {VOTES_GOAL_MS:5} {cpu['web']:8.0%} {cpu['runner']:11.0%}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

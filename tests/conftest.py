@@ -18,6 +18,23 @@ from tests.services import Missing, postgres_server, redis_server
 _database_number = count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    soak = parser.getgroup("soak", "the long fault loop (pytest -m soak)")
+    soak.addoption("--faults", type=int, default=200, help="how many, on each database")
+    soak.addoption("--seed", type=int, default=1, help="of their order; the same seed repeats it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: takes an hour; runs only when asked for (-m soak)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "soak" not in config.option.markexpr:
+        long = [item for item in items if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 def missing(reason: str) -> NoReturn:
     """Skip a test whose programs are absent; fail it where they are required to be there."""
     if os.environ.get("ARENA_TEST_REQUIRE_SERVICES") or os.environ.get("CI"):

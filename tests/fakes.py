@@ -18,13 +18,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from arena.battle import MOVES, Answer, Battle, BattleState, Frame, Turn, TurnState
+from arena.battle import (
+    MOVES,
+    Answer,
+    Battle,
+    BattleState,
+    Frame,
+    Message,
+    Turn,
+    TurnState,
+    WholeBattle,
+)
+from arena.circuit import Circuit, CircuitState, error_kind
 from arena.clock import now, today
 from arena.errors import Conflict, EndpointBroken, LeaseLost, LiveLost, Unavailable
 from arena.interfaces import (
     Act,
     AuditEntry,
     Campaign,
+    Columns,
     Counted,
     Deadlines,
     Finished,
@@ -33,20 +45,20 @@ from arena.interfaces import (
     LeaseSeen,
     LiveFrame,
     LookAgain,
-    Message,
     ModelEntry,
     Outcome,
     PairTable,
     Published,
     Rated,
     Report,
+    Room,
     RosterRevision,
     Snapshot,
     StoredVote,
     Summary,
     Usage,
 )
-from arena.records import Content, LogRow, Record, remark
+from arena.records import EXPORT_FIELDS, Content, LogRow, Record, remark
 from arena.store.figures import rated, thinned
 
 T = TypeVar("T")
@@ -65,6 +77,8 @@ class FakeDatabase:
         self.acts: list[Act] = []
         self.played: set[str] = set()  # campaigns that had a battle
         self.usage: dict[tuple[str, str], Usage] = {}
+        self.circuits: dict[str, Circuit] = {}
+        self.failures: Counter[tuple[str, str]] = Counter()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -91,18 +105,27 @@ class FakeStore:
         self.battles = FakeBattles(self.database, self.votes.vote_of)
         self.snapshots = FakeSnapshots(self.database, self.leases)
         self.figures = FakeFigures(self.database, self.leases, self.snapshots)
+        self.pages = FakePages(self.database, self.leases)
         self.audit = FakeAudit(self.database)
         self.usage = FakeUsage(self.database)
+        self.circuits = FakeCircuits(self.database)
 
     def ping(self) -> None:
         with self.database.transaction():
             pass
+
+    def require_current(self) -> None:
+        pass
+
+    def require_durable(self) -> None:
+        pass
 
 
 @dataclass
 class _BattleRow:
     battle: Battle
     turns: list[Turn]
+    opening: tuple[Message, ...] = ()
     claimed_by: str | None = None
     ended_at: str = ""
     side: str | None = None
@@ -151,9 +174,16 @@ class FakeBattles:
     def _all(self) -> list[_BattleRow]:
         return sorted(self.rows.values(), key=lambda row: row.battle.created_at)
 
-    def add(self, battle: Battle, turn: Turn) -> None:
+    def add(
+        self,
+        battle: Battle,
+        turn: Turn,
+        opening: Sequence[Message] = (),
+        room: Room | None = None,
+    ) -> None:
         with self._db.transaction():
-            self.rows[battle.id] = _BattleRow(battle, [turn])
+            self._check(room, battle.voter)
+            self.rows[battle.id] = _BattleRow(battle, [turn], tuple(opening))
             self._db.played.add(battle.campaign)
 
     def get(self, battle_id: str) -> Battle | None:
@@ -168,10 +198,10 @@ class FakeBattles:
     def turn(self, battle_id: str, number: int) -> Turn | None:
         return next((turn for turn in self.turns(battle_id) if turn.number == number), None)
 
-    def whole(self, battle_id: str) -> tuple[Battle, list[Turn]] | None:
+    def whole(self, battle_id: str) -> WholeBattle | None:
         with self._db.transaction():
             row = self.rows.get(battle_id)
-            return None if row is None else (row.battle, list(row.turns))
+            return None if row is None else WholeBattle(row.battle, tuple(row.turns), row.opening)
 
     def running(self, voter: str | None = None) -> int:
         with self._db.transaction():
@@ -245,6 +275,8 @@ class FakeBattles:
             )
             for model, answer in zip(row.models(), answers, strict=True):
                 self._db.use(model, Usage.of(answer))
+                if model in self._db.circuits:
+                    self._db.circuits[model] = self._db.circuits[model].answered()
             return True
 
     def fail_turn(
@@ -256,6 +288,7 @@ class FakeBattles:
         side: str | None,
         error: str | None,
         runner: str,
+        retry_after: float | None = None,
     ) -> bool:
         with self._db.transaction():
             row = self.rows.get(battle_id)
@@ -268,14 +301,27 @@ class FakeBattles:
                 failed = row.models()["ab".index(side)]
                 row.failed_models.append(failed)
                 self._db.use(failed, Usage(failures=1))
+                kind = error_kind(error or "")
+                self._db.failures[failed, kind] += 1
+                circuit = self._db.circuits.get(failed, Circuit(failed))
+                self._db.circuits[failed] = circuit.failed(kind, now(), retry_after)
             row.end_turn(state=TurnState.void, void_reason=reason)
             return True
 
+    def _check(self, room: Room | None, voter: str | None) -> None:
+        if room is not None:
+            room.check(self.running(voter or ""), self.running())
+
     def add_turn(
-        self, turn: Turn, language: str | None = None, category_tag: str | None = None
+        self,
+        turn: Turn,
+        language: str | None = None,
+        category_tag: str | None = None,
+        room: Room | None = None,
     ) -> bool:
         with self._db.transaction():
             row = self.rows.get(turn.battle_id)
+            self._check(room, row and row.battle.voter)
             if row is None or row.battle.state is not BattleState.ready:
                 return False
             if row.battle.turn != turn.number - 1:
@@ -402,6 +448,7 @@ class FakeBattles:
             row.move(BattleState.skipped)
         row.battle = replace(row.battle, erased_at=now(), shared_at=None)
         row.turns = [_without_text(turn) for turn in row.turns]
+        row.opening = ()
         row.error = None
         for key, report in self.reports.items():
             if report.battle_id == battle_id:
@@ -453,20 +500,22 @@ class FakeVotes:
         record: Record,
         content: Content,
         *,
+        voter: str,
         turn: int,
         idempotency_key: str | None,
         request_digest: str,
-    ) -> bool:
+    ) -> StoredVote | None:
         with self._db.transaction():
             row = self._store.battles.rows.get(record.battle_id or "")
             if row is None or row.battle.turn != turn or not row.may_become(BattleState.voted):
-                return False
+                return None
             row.move(BattleState.voted)
+            record = replace(record, voter=self.pseudonym(voter, record.campaign))
             leaf = record.leaf()
             self._rows.append(
                 _RecordRow(record, leaf, content, None, idempotency_key, request_digest)
             )
-            return True
+            return StoredVote(record, leaf, idempotency_key, request_digest)
 
     def vote_of(self, battle_id: str) -> StoredVote | None:
         with self._db.transaction():
@@ -582,6 +631,13 @@ class FakeVotes:
             log = [row for row in self._sealed_rows() if (row.seq or 0) <= until]
             page = [r for r in log if (r.seq or 0) > after and r.record.campaign in campaigns]
             return [self._log_row(row, log) for row in page[:limit]]
+
+    def exported(
+        self, after: int, until: int, limit: int, campaigns: Sequence[str]
+    ) -> Columns | None:
+        page = self.sealed(after, until, min(limit, 3), campaigns)  # as if texts were long
+        rows = [row.to_json(with_text=True) for row in page]
+        return {name: [row[name] for row in rows] for name in EXPORT_FIELDS} if rows else None
 
     def _log_row(self, row: _RecordRow, log: Sequence[_RecordRow]) -> LogRow:
         said = [other.record for other in log if other.record.target == row.record.id]
@@ -765,6 +821,45 @@ def added(one: Usage, other: Usage) -> Usage:
     return Usage(*(a + b for a, b in pairs))
 
 
+class FakeCircuits:
+    def __init__(self, database: FakeDatabase) -> None:
+        self._db = database
+
+    def all(self) -> list[Circuit]:
+        with self._db.transaction():
+            return [circuit for _, circuit in sorted(self._db.circuits.items())]
+
+    def failures(self) -> dict[tuple[str, str], int]:
+        with self._db.transaction():
+            return dict(self._db.failures)
+
+    def begin_probe(self, seen: Circuit) -> Circuit | None:
+        return self._change(seen.model, Circuit.probing, seen)
+
+    def end_probe(
+        self, probe: Circuit, error: str | None, retry_after: float | None = None
+    ) -> bool:
+        ended = self._change(
+            probe.model, lambda circuit: circuit.probed(error, now(), retry_after), probe
+        )
+        return ended is not None
+
+    def close(self, model: str) -> bool:
+        return self._change(model, Circuit.close) is not None
+
+    def _change(
+        self, model: str, change: Callable[[Circuit], Circuit], seen: Circuit | None = None
+    ) -> Circuit | None:
+        with self._db.transaction():
+            found = self._db.circuits.get(model)
+            if found is None or found.state is CircuitState.closed:
+                return None
+            if seen and (found.state, found.probes) != (seen.state, seen.probes):
+                return None
+            changed = self._db.circuits[model] = change(found)
+            return changed
+
+
 class FakeLeases:
     def __init__(self, database: FakeDatabase) -> None:
         self._db = database
@@ -870,6 +965,7 @@ class FakeFigures:
         self._leases = leases
         self._snapshots = snapshots
         self._tables: dict[tuple[str, str], PairTable] = {}
+        self._void_rates: dict[str, dict[str, float]] = {}
 
     def save(self, lease: Lease, table: PairTable) -> None:
         with self._db.transaction():
@@ -900,6 +996,31 @@ class FakeFigures:
             if row["model"] in models
         ]
 
+    def save_void_rates(self, lease: Lease, rates: Mapping[str, Mapping[str, float]]) -> None:
+        with self._db.transaction():
+            self._leases.renew(lease)
+            self._void_rates |= {campaign: dict(found) for campaign, found in rates.items()}
+
+    def void_rates(self, campaign: str) -> dict[str, float]:
+        with self._db.transaction():
+            return self._void_rates.get(campaign, {})
+
+
+class FakePages:
+    def __init__(self, database: FakeDatabase, leases: FakeLeases) -> None:
+        self._db = database
+        self._leases = leases
+        self.kept: dict[int, bytes] = {}
+
+    def get(self, number: int) -> bytes | None:
+        with self._db.transaction():
+            return self.kept.get(number)
+
+    def save(self, lease: Lease, number: int, data: bytes) -> None:
+        with self._db.transaction():
+            self._leases.renew(lease)
+            self.kept[number] = data
+
 
 # --- the live buffer ----------------------------------------------------------------------------
 
@@ -921,6 +1042,7 @@ class FakeLive:
     def __init__(self) -> None:
         self.away = False
         self.announced: list[dict[str, Any]] = []
+        self.line: list[str] = []
         self._lock = threading.RLock()
         self._frames: dict[tuple[str, int], list[tuple[int, Frame]]] = defaultdict(list)
         self._followers: dict[tuple[str, int] | str, list[FakeSubscription[Any]]] = defaultdict(
@@ -941,6 +1063,18 @@ class FakeLive:
             for topic in self._followers:
                 if topic != "boards":
                     self._tell(topic, LookAgain())
+
+    def ahead(self, voter: str, *, stay: bool) -> int:
+        with self._lock:
+            self._require()
+            if stay and voter not in self.line:
+                self.line.append(voter)
+            return self.line.index(voter) if voter in self.line else len(self.line)
+
+    def leave_line(self, voter: str) -> None:
+        with self._lock, suppress(ValueError):
+            self._require()
+            self.line.remove(voter)
 
     def _require(self) -> None:
         if self.away:

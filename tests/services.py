@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.error import URLError
@@ -24,7 +24,15 @@ from arena.embedded import is_ready, redis_command
 from arena.settings import Settings
 
 ROOT = Path(__file__).parents[1]
+UNHURRIED = {
+    f"ARENA_{what}_PER_MINUTE": "1000000"
+    for what in ("PROMPTS", "VOTES", "ACTIONS", "READS", "EXPORTS")
+}
+"""Rate limits that no test or benchmark runs into, though they are counted."""
+
 T = TypeVar("T")
+
+NO_LIMITS = UNHURRIED
 
 
 class Missing(Exception):
@@ -63,20 +71,54 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
+class RedisServer:
+    """A Redis as the service would embed it, in a folder of its own; it may be killed at any time.
+
+    The folder's path must be short, because it holds a Unix socket.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        server = redis_command(Settings.from_environment({"ARENA_DATA": str(folder)}))
+        assert server is not None
+        self.url = server.url
+        self._argv = server.argv
+        self._socket = server.socket
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._process = subprocess.Popen(self._argv, stdout=subprocess.DEVNULL)
+        wait_until(lambda: is_ready(self._socket), what="Redis to answer")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    def kill(self) -> None:
+        """`kill -9`; returns when it is gone."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(10)
+
+
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """A Redis of our own, as the service would embed it; yields its address."""
+    """A Redis of our own; yields its address."""
     # not under pytest's folder: a Unix socket's path must be short
     with tempfile.TemporaryDirectory(prefix="arena-redis-") as folder:
-        server = redis_command(Settings.from_environment({"ARENA_DATA": folder}))
-        assert server is not None
-        process = subprocess.Popen(server.argv, stdout=subprocess.DEVNULL)
+        server = RedisServer(Path(folder))
+        server.start()
         try:
-            wait_until(lambda: is_ready(server.socket), what="Redis to answer")
             yield server.url
         finally:
-            process.terminate()
-            process.wait(10)
+            server.stop()
 
 
 def _postgres_program(name: str) -> str:
@@ -98,70 +140,110 @@ def _unprivileged() -> list[str]:
     return ["runuser", "-u", "nobody", "--"]
 
 
-@contextmanager
-def postgres_server() -> Iterator[str]:
-    """A PostgreSQL cluster of our own, on a Unix socket only.
+class PostgresServer:
+    """A PostgreSQL cluster in a folder of its own, on a Unix socket only.
 
-    Yields the address of its maintenance database, `postgresql://…/postgres?host=…`. Raises
-    `Missing` when its programs are not installed.
+    `url` is the address of its maintenance database, `postgresql://…/postgres?host=…`. Only a
+    `durable` one waits for the disk. `options` are further settings of the server, `before` are
+    words before its command. Raises `Missing` when its programs are not installed.
     """
-    initdb, server, become = (
-        _postgres_program("initdb"),
-        _postgres_program("postgres"),
-        _unprivileged(),
-    )
-    with tempfile.TemporaryDirectory(prefix="arena-pg-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        if become:
-            shutil.chown(folder, "nobody")
-        cluster = folder / "cluster"
+
+    def __init__(
+        self, folder: Path, *, durable: bool = False, before: Sequence[str] = (), **options: str
+    ) -> None:
+        initdb, server = _postgres_program("initdb"), _postgres_program("postgres")
+        self._become = _unprivileged()
+        self.folder = folder
+        self.url = f"postgresql://arena@/postgres?host={folder}"
+        self._cluster = folder / "cluster"
+        self._log = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(folder),
+            "fsync": "on" if durable else "off",
+            **options,
+        }
+        settings = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+        self._argv = [*before, *self._become, server, "-D", str(self._cluster), *settings]
+        self._make(initdb)
+
+    def _make(self, initdb: str) -> None:
+        if self._become:
+            shutil.chown(self.folder, "nobody")
         flags = ["--username=arena", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
         made = subprocess.run(
-            [*become, initdb, *flags, "--pgdata", str(cluster)],
-            cwd=folder,
+            [*self._become, initdb, *flags, "--pgdata", str(self._cluster)],
+            cwd=self.folder,
             capture_output=True,
             text=True,
             check=False,
         )
         assert made.returncode == 0, made.stderr
-        options = {"listen_addresses": "", "unix_socket_directories": name, "fsync": "off"}
-        settings = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
-        log = folder / "log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [*become, server, "-D", str(cluster), *settings],
-                cwd=folder,
-                stdout=out,
-                stderr=subprocess.STDOUT,
+
+    def start(self, timeout: float = 30) -> None:
+        """Start it and wait until it is ready for queries.
+
+        It is tried again until then: for a moment the backends of a killed one are in the way.
+        """
+
+        def is_ready() -> bool:
+            if self._process is None or self._process.poll() is not None:
+                self._spawn()
+            return self._is_ready()
+
+        wait_until(is_ready, timeout, what=f"PostgreSQL\n{self._log}")
+
+    def _spawn(self) -> None:
+        with self._log.open("ab") as out:
+            self._process = subprocess.Popen(
+                self._argv, cwd=self.folder, stdout=out, stderr=subprocess.STDOUT
             )
-        url = f"postgresql://arena@/postgres?host={name}"
+
+    def _status(self) -> tuple[int, str]:
+        """The postmaster's process id (a runuser may stand before it) and what it says of itself.
+
+        It says `ready` after its socket is there. A killed one's last words stay.
+        """
+        lines = (self._cluster / "postmaster.pid").read_text().splitlines()
+        return int(lines[0]), lines[7].strip()
+
+    def _is_ready(self) -> bool:
         try:
-            wait_until(
-                lambda: process.poll() is not None or _accepts(folder), 30, what="PostgreSQL"
-            )
-            assert process.poll() is None, log.read_text()
-            yield url
+            pid, said = self._status()
+        except (OSError, ValueError, IndexError):
+            return False
+        return said == "ready" and is_alive(pid)
+
+    def pids(self) -> list[int]:
+        """The postmaster and its children after it."""
+        pid, _ = self._status()
+        return [pid, *descendants(pid)]
+
+    def kill(self) -> None:
+        """`kill -9` of the postmaster; returns when it is gone."""
+        assert self._process is not None, "not started"
+        os.kill(self.pids()[0], signal.SIGKILL)
+        self._process.wait(20)
+
+    def stop(self) -> None:
+        """Ask for a fast shutdown."""
+        with suppress(OSError, ValueError, IndexError):
+            os.kill(self.pids()[0], signal.SIGINT)
+        if self._process is not None:
+            self._process.wait(20)
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL cluster of our own; yields its address. Raises `Missing` as the class does."""
+    with tempfile.TemporaryDirectory(prefix="arena-pg-", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(Path(folder))
+        try:
+            server.start()
+            yield server.url
         finally:
-            _stop_postgres(cluster)
-            process.wait(20)
-
-
-def _accepts(folder: Path) -> bool:
-    """Whether the server has written that it is ready (the socket is there before that)."""
-    pid_file = folder / "cluster" / "postmaster.pid"
-    try:
-        return pid_file.read_text().splitlines()[7].strip() == "ready"
-    except (OSError, IndexError):
-        return False
-
-
-def _stop_postgres(cluster: Path) -> None:
-    """Ask for a fast shutdown; by its own process id, since a runuser stands before it."""
-    try:
-        pid = int((cluster / "postmaster.pid").read_text().splitlines()[0])
-        os.kill(pid, signal.SIGINT)
-    except (OSError, ValueError):
-        return
+            server.stop()
 
 
 class ArenaProcess:
@@ -176,11 +258,14 @@ class ArenaProcess:
         *arguments: str,
         port: int | None = None,
         environ: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
+        before: Sequence[str] = (),
     ) -> None:
+        """`before` are words before the command, which must become it; `host` is where it is."""
         self.data = data
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._arguments = list(arguments)
+        self.url = f"http://{host}:{self.port}"
+        self._argv = [*before, sys.executable, "-m", "arena.cli", *arguments]
         self._log = data.parent / f"{data.name}-{arguments[0]}-{self.port}.log"
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         self._environ = {
@@ -189,6 +274,7 @@ class ArenaProcess:
             "ARENA_DATA": str(data),
             "ARENA_CONFIG": str(data / "arena.toml"),
             "PORT": str(self.port),
+            **UNHURRIED,
             **(environ or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -209,7 +295,7 @@ class ArenaProcess:
         """Start it, and do not wait."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "arena.cli", *self._arguments],
+                self._argv,
                 cwd=self.data.parent,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-TOKENS = {"quick": (12, 0.005), "steady": (60, 0.05)}
+TOKENS = {"quick": (12, 0.005), "brisk": (20, 0.04), "steady": (60, 0.05)}
 """By model: how many tokens, and the seconds between two."""
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from tests.services import wait_until
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -25,8 +28,8 @@ class Seen:
 class Voter:
     """One voter of an arena at `url`."""
 
-    def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=20, trust_env=False)
+    def __init__(self, url: str, timeout: float = 20) -> None:
+        self.http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
 
     def __enter__(self) -> Voter:
         return self
@@ -76,3 +79,29 @@ class Voter:
             json={"grade": grade},
             headers={"Idempotency-Key": key or secrets.token_hex(8)},
         )
+
+
+def patiently(act: Callable[[], T], timeout: float = 30) -> T:
+    """Do as a browser does when the server is away: try again."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            result = act()
+        except httpx.TransportError:
+            pass
+        else:
+            if getattr(result, "status_code", 200) < 500:
+                return result
+        assert time.monotonic() < end, "the arena did not come back"
+        time.sleep(0.1)
+
+
+def voted_battle(url: str, grade: int) -> str:
+    """One battle from prompt to acknowledged vote, by a voter who tries again; its receipt."""
+    with Voter(url) as voter:
+        battle = patiently(voter.start)
+        patiently(lambda: voter.wait_for(battle, "ready"))
+        key = f"key-{battle}"
+        answer = patiently(lambda: voter.vote(battle, grade, key))
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["receipt"])

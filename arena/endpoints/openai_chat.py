@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from arena import __version__
+from arena.battle import Message
 from arena.endpoints.openai_reply import Reply, error_message
 from arena.endpoints.sse import Event, EventDecoder
 from arena.endpoints.text import quote
@@ -27,16 +28,20 @@ from arena.errors import (
     EndpointRefused,
     EndpointUnreachable,
 )
-from arena.interfaces import Deadlines, Finished, Message, ModelEntry
+from arena.interfaces import Deadlines, Finished, ModelEntry
 
 RESERVED_PARAMETERS = frozenset({"model", "messages", "stream"})
 
 _RETRY_AFTER_CAP = 3600.0
 _AFTER_FINISH = 2.0
-_MAX_BODY_BYTES = 4 << 20
 _MAX_ERROR_BYTES = 1 << 16
+_ESCAPED_BYTES = 12  # of one character beyond U+FFFF: two \uXXXX
+_MAX_WRAPPING_BYTES = 1 << 18
 _JSON = "application/json"
 _EVENT_STREAM = "text/event-stream"
+_PASSING = frozenset({408, 409, 425, 429})
+"""Refusals that the same request may not meet again, beside every 5xx (as OpenAI's own clients
+have it, and RFC 8470 for 425)."""
 
 
 class OpenAIChat:
@@ -98,6 +103,8 @@ class ChatAnswer:
         self._request = request
         self._key = key
         self._room = deadlines.max_chars
+        # So much the longest answer may take in one event or body; a runner holds hundreds.
+        self._max_bytes = _MAX_WRAPPING_BYTES + _ESCAPED_BYTES * deadlines.max_chars
         self._wire = Wire(deadlines, read_every)
 
     def cancel(self) -> None:
@@ -135,7 +142,7 @@ class ChatAnswer:
                 yield text
 
     def _streamed(self, response: httpx.Response, reply: Reply) -> Iterator[str]:
-        decoder = EventDecoder()
+        decoder = EventDecoder(self._max_bytes)
         ending = False
         try:
             for chunk in response.iter_raw():
@@ -152,10 +159,10 @@ class ChatAnswer:
 
     def _whole(self, response: httpx.Response, reply: Reply) -> Iterator[str]:
         """The answer of a server that does not stream."""
-        body = _read(response, _MAX_BODY_BYTES)
-        if len(body) > _MAX_BODY_BYTES:
-            raise EndpointBroken(f"The endpoint's answer is longer than {_MAX_BODY_BYTES} bytes.")
-        yield reply.take([Event(body.decode("utf-8", "replace"))], part="message")
+        body = _read(response, self._max_bytes)
+        if len(body) > self._max_bytes:
+            raise EndpointBroken(f"The endpoint's answer is longer than {self._max_bytes} bytes.")
+        yield reply.take([Event(body.decode("utf-8-sig", "replace"))], part="message")
 
     def _refuse(self, response: httpx.Response) -> None:
         """Raise the error that a response other than a readable 200 means."""
@@ -169,7 +176,7 @@ class ChatAnswer:
             return
         said = quote(self._error_text(response), self._key)
         detail = f"The endpoint answered {status}" + (f": {said}" if said else ".")
-        if status == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
+        if status in _PASSING or response.is_server_error:
             raise EndpointUnreachable(detail, retry_after=_retry_after(response, time.time()))
         raise EndpointRefused(detail)
 
@@ -228,9 +235,9 @@ def _header(response: httpx.Response, name: str) -> str:
     return str(response.headers.get(name, "")).strip()
 
 
-def _read(response: httpx.Response, limit: int) -> bytes:
+def _read(response: httpx.Response, limit: int) -> bytearray:
     """The body up to the first read beyond `limit` bytes."""
-    body = b""
+    body = bytearray()
     for chunk in response.iter_raw():
         body += chunk
         if len(body) > limit:
@@ -246,6 +253,6 @@ def _retry_after(response: httpx.Response, now: float) -> float | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(value).timestamp() - now
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return min(max(seconds, 0.0), _RETRY_AFTER_CAP) if math.isfinite(seconds) else None

@@ -4,40 +4,63 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Select,
     Update,
+    bindparam,
     case,
     func,
     insert,
+    literal,
     or_,
     select,
     tuple_,
     update,
 )
 
-from arena.battle import SIDES, SKIPPED, Answer, Battle, BattleState, Turn, TurnState, sources_of
+from arena.battle import (
+    SIDES,
+    SKIPPED,
+    Answer,
+    Battle,
+    BattleState,
+    Message,
+    Turn,
+    TurnState,
+    WholeBattle,
+    sources_of,
+)
+from arena.circuit import error_kind
 from arena.clock import now, today
-from arena.interfaces import Act, Report, Summary, Usage
+from arena.interfaces import Act, Report, Room, Summary, Usage
 from arena.store.audit import write_act
-from arena.store.engine import Database
-from arena.store.tables import battles, records, reports, turns
+from arena.store.circuits import note_answers, note_failure
+from arena.store.engine import Database, retried
+from arena.store.tables import battles, openings, records, reports, turns
 from arena.store.usage import add_usage
 
 BATTLE_COLUMNS = [battles.c[name] for name in Battle.__slots__]
 _OPEN = (BattleState.created, BattleState.running)
+_ROOM_LOCK = 0x726F6F6D
 _MODELS = (battles.c.model_a, battles.c.model_b)
 _REPORT_COLUMNS = [reports.c[name] for name in Report.__slots__]
 
+_failed_model = case((turns.c.void_side == "a", battles.c.model_a), else_=battles.c.model_b)
 _vote = (records.c.battle_id == battles.c.id) & (records.c.type == "vote")
 _first_turn = (turns.c.battle_id == battles.c.id) & (turns.c.number == 1)
 _SUMMARIES = select(
     *BATTLE_COLUMNS, turns.c.prompt, records.c.grade, records.c.both_bad
 ).select_from(battles.join(turns, _first_turn).outerjoin(records, _vote))
+
+# Of every request: statements that are made once, since making one takes as long as running it.
+_BATTLE = select(*BATTLE_COLUMNS).where(battles.c.id == bindparam("battle"))
+_TURNS_OF = select(turns).where(turns.c.battle_id == bindparam("battle")).order_by(turns.c.number)
 
 
 def battle_of(fields: Mapping[Any, Any]) -> Battle:
@@ -69,7 +92,7 @@ def _turn(row: Row[Any]) -> Turn:
     )
 
 
-def move(battle_id: str, target: BattleState) -> Update:
+def move(battle_id: ColumnElement[str] | str, target: BattleState) -> Update:
     """The conditional UPDATE into `target`: it touches no row unless the move is legal now."""
     return (
         update(battles)
@@ -88,32 +111,42 @@ class SqlBattles:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, battle: Battle, turn: Turn) -> None:
+    @retried
+    def add(
+        self,
+        battle: Battle,
+        turn: Turn,
+        opening: Sequence[Message] = (),
+        room: Room | None = None,
+    ) -> None:
         with self._db.write() as connection:
+            self._check(room, connection, literal(battle.voter))
             values = {name: getattr(battle, name) for name in Battle.__slots__}
             connection.execute(insert(battles).values(values))
             connection.execute(_new_turn(turn))
+            if opening:
+                messages = [asdict(message) for message in opening]
+                row = {"battle_id": battle.id, "messages": messages}
+                connection.execute(insert(openings).values(row))
 
     def get(self, battle_id: str) -> Battle | None:
         with self._db.read() as connection:
-            row = connection.execute(
-                select(*BATTLE_COLUMNS).where(battles.c.id == battle_id)
-            ).first()
+            row = connection.execute(_BATTLE, {"battle": battle_id}).first()
         return None if row is None else battle_of(row._mapping)
 
     def turns(self, battle_id: str) -> list[Turn]:
         with self._db.read() as connection:
-            return [_turn(row) for row in connection.execute(_turns_of(battle_id))]
+            return [_turn(row) for row in connection.execute(_TURNS_OF, {"battle": battle_id})]
 
-    def whole(self, battle_id: str) -> tuple[Battle, list[Turn]] | None:
+    def whole(self, battle_id: str) -> WholeBattle | None:
         with self._db.read() as connection:
-            row = connection.execute(
-                select(*BATTLE_COLUMNS).where(battles.c.id == battle_id)
-            ).first()
+            row = connection.execute(_BATTLE, {"battle": battle_id}).first()
             if row is None:
                 return None
-            rows = connection.execute(_turns_of(battle_id)).all()
-        return battle_of(row._mapping), [_turn(row) for row in rows]
+            battle = battle_of(row._mapping)
+            said = tuple(_turn(row) for row in connection.execute(_TURNS_OF, {"battle": battle_id}))
+            opening = () if battle.continued_from is None else _opening(connection, battle_id)
+        return WholeBattle(battle, said, opening)
 
     def turn(self, battle_id: str, number: int) -> Turn | None:
         with self._db.read() as connection:
@@ -135,38 +168,36 @@ class SqlBattles:
             return {state: count for state, count in connection.execute(query)}
 
     def voids_by_model(self) -> dict[str, int]:
-        model = case((turns.c.void_side == "a", battles.c.model_a), else_=battles.c.model_b)
         query = (
-            select(model, func.count())
+            select(_failed_model, func.count())
             .select_from(turns.join(battles, battles.c.id == turns.c.battle_id))
             .where(turns.c.void_side.is_not(None))
-            .group_by(model)
+            .group_by(_failed_model)
         )
         with self._db.read() as connection:
             return {name: count for name, count in connection.execute(query)}
 
     def void_rates(self) -> dict[str, dict[str, float]]:
         over = battles.c.state.in_((BattleState.voted, BattleState.skipped, BattleState.void))
+        pair = (battles.c.campaign, *_MODELS)
+        # a battle knows how many turns it had: their long rows are not read
+        played = select(*pair, func.sum(battles.c.turn)).where(over).group_by(*pair)
+        who = (battles.c.campaign, _failed_model)
+        voided = (
+            select(*who, func.count())
+            .select_from(turns.join(battles, battles.c.id == turns.c.battle_id))
+            .where(turns.c.void_side.is_not(None), over)
+            .group_by(*who)
+        )
         asked: dict[tuple[str, str], int] = defaultdict(int)
-        failed: dict[tuple[str, str], int] = defaultdict(int)
         with self._db.read() as connection:
-            for side in SIDES:
-                who = (battles.c.campaign, battles.c[f"model_{side}"])
-                # a battle knows how many turns it had: their long rows are not read
-                count = select(*who, func.sum(battles.c.turn)).where(over).group_by(*who)
-                for campaign, model, number in connection.execute(count):
+            for campaign, *models, number in connection.execute(played):
+                for model in models:
                     asked[campaign, model] += int(number)
-                count = (
-                    select(*who, func.count())
-                    .select_from(turns.join(battles, battles.c.id == turns.c.battle_id))
-                    .where(turns.c.void_side == side, over)
-                    .group_by(*who)
-                )
-                for campaign, model, number in connection.execute(count):
-                    failed[campaign, model] += number
+            failed = {(row[0], row[1]): row[2] for row in connection.execute(voided)}
         rates: dict[str, dict[str, float]] = defaultdict(dict)
         for (campaign, model), number in asked.items():
-            rates[campaign][model] = failed[campaign, model] / number
+            rates[campaign][model] = failed.get((campaign, model), 0) / number
         return dict(rates)
 
     def waiting(self) -> list[str]:
@@ -179,6 +210,7 @@ class SqlBattles:
                 ).scalars()
             )
 
+    @retried
     def claim(self, battle_id: str, runner: str) -> Battle | None:
         statement = (
             update(battles)
@@ -204,6 +236,7 @@ class SqlBattles:
                 held[runner].append((battle_id, turn))
         return dict(held)
 
+    @retried
     def finish_turn(
         self,
         battle_id: str,
@@ -229,8 +262,10 @@ class SqlBattles:
             connection.execute(_update_turn(battle_id, number).values(values))
             done = [Usage.of(answer) for answer in answers]
             add_usage(connection, today(), zip(models, done, strict=True))
+            note_answers(connection, models)
         return True
 
+    @retried
     def fail_turn(
         self,
         battle_id: str,
@@ -240,6 +275,7 @@ class SqlBattles:
         side: str | None,
         error: str | None,
         runner: str,
+        retry_after: float | None = None,
     ) -> bool:
         """A failed first turn voids the battle; a failed follow-up is withdrawn."""
         if number == 1:
@@ -257,10 +293,28 @@ class SqlBattles:
             if side is not None:
                 failed = models[0] if side == "a" else models[1]
                 add_usage(connection, today(), [(failed, Usage(failures=1))])
+                note_failure(connection, failed, error_kind(error or ""), retry_after)
         return True
 
+    def _check(
+        self, room: Room | None, connection: Connection, voter: ColumnElement[str]
+    ) -> None:
+        """Count what runs; until the end of the transaction nobody else does."""
+        if room is None:
+            return
+        if self._db.dialect == "postgresql":  # in SQLite one transaction writes at a time anyway
+            connection.execute(select(func.pg_advisory_xact_lock(_ROOM_LOCK)))
+        own = func.count().filter(battles.c.voter == voter)
+        running = select(own, func.count()).where(battles.c.state.in_(_OPEN))
+        room.check(*connection.execute(running).one())
+
+    @retried
     def add_turn(
-        self, turn: Turn, language: str | None = None, category_tag: str | None = None
+        self,
+        turn: Turn,
+        language: str | None = None,
+        category_tag: str | None = None,
+        room: Room | None = None,
     ) -> bool:
         statement = (
             move(turn.battle_id, BattleState.running)
@@ -270,12 +324,16 @@ class SqlBattles:
             )
             .values(turn=turn.number, language=language, category_tag=category_tag)
         )
+        owner = battles.alias()
+        voter = select(owner.c.voter).where(owner.c.id == turn.battle_id)
         with self._db.write() as connection:
+            self._check(room, connection, voter.scalar_subquery())
             if not _won(connection, statement):
                 return False
             connection.execute(_new_turn(turn))
         return True
 
+    @retried
     def skip(self, battle_id: str) -> bool:
         """Leave the battle; a turn that was running is over with it."""
         statement = move(battle_id, BattleState.skipped).values(ended_at=now())
@@ -288,6 +346,7 @@ class SqlBattles:
             connection.execute(running.values(state=TurnState.void, void_reason=SKIPPED))
         return True
 
+    @retried
     def request_stop(self, battle_id: str) -> bool:
         statement = (
             update(battles)
@@ -359,6 +418,7 @@ class SqlBattles:
 
     # --- sharing ------------------------------------------------------------------------------
 
+    @retried
     def share(self, battle_id: str) -> bool:
         statement = (
             update(battles)
@@ -380,6 +440,7 @@ class SqlBattles:
 
     # --- reports ------------------------------------------------------------------------------
 
+    @retried
     def report(self, battle_id: str, voter: str, reason: str, side: str | None = None) -> None:
         said = {"reason": reason, "created_at": now(), "handled_at": None}
         earlier = update(reports).where(
@@ -413,6 +474,7 @@ class SqlBattles:
         with self._db.read() as connection:
             return [Report(*row) for row in connection.execute(query)]
 
+    @retried
     def handle_reports(self, battle_id: str, act: Act) -> bool:
         statement = (
             update(reports)
@@ -439,8 +501,11 @@ def _held(battle_id: str, number: int, runner: str, target: BattleState) -> Upda
     )
 
 
-def _turns_of(battle_id: str) -> Select[Any]:
-    return select(turns).where(turns.c.battle_id == battle_id).order_by(turns.c.number)
+def _opening(connection: Connection, battle_id: str) -> tuple[Message, ...]:
+    """The conversation that a battle goes on with; of an erased one nothing is left."""
+    query = select(openings.c.messages).where(openings.c.battle_id == battle_id)
+    messages = connection.execute(query).scalar() or ()
+    return tuple(Message(**message) for message in messages)
 
 
 def _new_turn(turn: Turn) -> Any:

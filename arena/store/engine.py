@@ -3,51 +3,117 @@
 SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns. Its
 writers take one file lock first, because SQLite's own waiting is by polling and starves
 (measured: p99 1.2 s without the lock, 0.04 to 0.19 s with it).
+
+Whatever a database does to a transaction (lost, refused, taken back, out of space) is one error
+here, `Unavailable`: nothing was acknowledged, and the same request may come again.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from arena import metrics
+from arena.addresses import postgres_arguments
 from arena.errors import BadSetting, Unavailable
+from arena.store.encoding import dumps
+
+POOL_SIZE, MAX_OVERFLOW = 20, 20
+MOST_CONNECTIONS = POOL_SIZE + MAX_OVERFLOW
+"""Of one process, to PostgreSQL; all but `POOL_SIZE` are closed when they are not needed."""
 
 _LOCK_SECONDS = 10.0
 _LOCK_POLL_SECONDS = 0.001
 
 # An error's text must not carry prompts or voters into a log.
-_POOL: dict[str, Any] = {"pool_size": 20, "hide_parameters": True}
+_POOL: dict[str, Any] = {
+    "pool_size": POOL_SIZE,
+    "pool_timeout": _LOCK_SECONDS,
+    "hide_parameters": True,
+    "json_serializer": dumps,
+}
+
+_SERIALIZATION_FAILURE, _DEADLOCK, _READ_ONLY = "40001", "40P01", "25006"
+# Of SQLite: a file that was opened so stays so, also when its disk is well again.
+_SPOILT = {
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+}
+_PAUSES = (0.01, 0.05, 0.2)
+
+# Of every session of ours: a commit waits for the disk whatever the server's default is, and
+# nobody waits for ever for a lock, or holds one while doing nothing.
+_SESSION = {
+    "synchronous_commit": "on",
+    "lock_timeout": f"{_LOCK_SECONDS:.0f}s",
+    "statement_timeout": "60s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+_NEEDED = ("fsync", "full_page_writes", "synchronous_commit")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _TakenBack(Unavailable):
+    """The database undid the whole transaction for the sake of another one."""
+
+
+def retried(method: Callable[P, T]) -> Callable[P, T]:
+    """Let a method that does all its work in one transaction run again when that is taken back.
+
+    After a deadlock or a serialisation failure nothing of it was written. A connection that is
+    lost at COMMIT is not tried again here: it may have been written.
+    """
+
+    @wraps(method)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        for pause in _PAUSES:
+            try:
+                return method(*args, **kwargs)
+            except _TakenBack:
+                time.sleep(pause)
+        return method(*args, **kwargs)
+
+    return run
 
 
 class Database:
     """One engine; `read()` and `write()` each give a connection inside one transaction."""
 
     def __init__(self, url: str) -> None:
-        address = make_url(url)
-        self.dialect = address.get_backend_name()
+        self.dialect = url.partition(":")[0].partition("+")[0]
         self._lock_path: Path | None = None
         self._threads = threading.Lock()
         if self.dialect == "sqlite":
+            address = make_url(url)
             if not address.database or address.database == ":memory:":
                 raise BadSetting("DATABASE_URL: SQLite needs a file, as in sqlite:///data/arena.db")
             self._lock_path = Path(f"{address.database}.lock")
             self.engine = create_engine(address, max_overflow=-1, **_POOL)
             _configure_sqlite(self.engine)
         elif self.dialect == "postgresql":
-            self.engine = create_engine(address, max_overflow=20, pool_pre_ping=True, **_POOL)
+            self.engine = _postgres_engine(url)
         else:
             raise BadSetting(f"DATABASE_URL: '{self.dialect}' is not sqlite or postgresql")
+        _renew_spoilt(self.engine)
+        _watch_pool(self.engine)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -66,6 +132,7 @@ class Database:
         acknowledged.
         """
         with (
+            metrics.timed(metrics.SQL_WRITES, metrics.here()),
             _translated(),
             self._turn(),
             self.engine.connect().execution_options(arena_write=True) as connection,
@@ -90,6 +157,15 @@ class Database:
                 os.close(handle)
         finally:
             self._threads.release()
+
+    def unsafe(self) -> list[str]:
+        """Settings of the server under which an acknowledged vote can be lost; empty when none."""
+        if self.dialect != "postgresql":
+            return []  # the connections of SQLite are set up here
+        names = text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)")
+        with self.read() as connection:
+            found = connection.execute(names, {"names": list(_NEEDED)}).all()
+        return sorted(f"{row.name} = {row.setting}" for row in found if row.setting == "off")
 
     def close(self) -> None:
         self.engine.dispose()
@@ -120,13 +196,61 @@ def _translated() -> Iterator[None]:
     except (IntegrityError, DataError):
         raise  # a conflict, or a value no database of this kind can hold: not an outage
     except (DBAPIError, PoolTimeout) as error:
-        raise _away() from error
+        kind = type(getattr(error, "orig", error)).__name__
+        metrics.SQL_ERRORS.labels(metrics.here(), kind).inc()
+        taken_back = _sqlstate(error) in (_SERIALIZATION_FAILURE, _DEADLOCK)
+        raise _away(_TakenBack if taken_back else Unavailable) from error
 
 
-def _away() -> Unavailable:
-    return Unavailable(
+def _sqlstate(error: BaseException | None) -> str | None:
+    """PostgreSQL's code for what went wrong; SQLite has none."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None)
+
+
+def _renew_spoilt(engine: Engine) -> None:
+    """Open new sessions after an error that the old ones would only repeat."""
+
+    @event.listens_for(engine, "handle_error")
+    def on_error(context: ExceptionContext) -> None:
+        error = context.original_exception
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary one
+        # after a failover the next session may be the new primary's
+        if _sqlstate(error) == _READ_ONLY or code in _SPOILT:
+            context.is_disconnect = True
+
+
+def _away(kind: type[Unavailable] = Unavailable) -> Unavailable:
+    return kind(
         "The database cannot be used right now, so nothing was acknowledged. Please try again.",
         retry_after=2,
+    )
+
+
+def _watch_pool(engine: Engine) -> None:
+    @event.listens_for(engine, "checkout")
+    def on_checkout(*_: Any) -> None:
+        metrics.SQL_CONNECTIONS.labels(metrics.here()).inc()
+
+    @event.listens_for(engine, "checkin")
+    def on_checkin(*_: Any) -> None:
+        metrics.SQL_CONNECTIONS.labels(metrics.here()).dec()
+
+
+def _postgres_engine(url: str) -> Engine:
+    """PostgreSQL, reached as its own library reads the address (several hosts, TLS, sockets)."""
+    from psycopg import connect  # noqa: PLC0415  one machine with SQLite starts without it
+
+    arguments = postgres_arguments(url)
+    if "prepare_threshold" not in arguments:  # behind a pooler a session is not ours to set up
+        ours = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+        arguments["options"] = f"{ours} {arguments.get('options', '')}"
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=partial(connect, **arguments),
+        isolation_level="READ COMMITTED",
+        max_overflow=MAX_OVERFLOW,
+        pool_pre_ping=True,
+        **_POOL,
     )
 
 
@@ -136,7 +260,7 @@ def _configure_sqlite(engine: Engine) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
         for pragma in (
-            "busy_timeout=30000",
+            f"busy_timeout={_LOCK_SECONDS * 1000:.0f}",
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",

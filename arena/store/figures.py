@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import JSON, column, delete, func, insert, select, true
 
 from arena.interfaces import Lease, PairTable, Rated
+from arena.store.encoding import encoded
 from arena.store.engine import Database
 from arena.store.registry import hold
-from arena.store.tables import pair_tables, snapshots
+from arena.store.tables import pair_tables, snapshots, void_rates
 
 
 class SqlFigures:
@@ -25,6 +26,7 @@ class SqlFigures:
             pair_tables.c.category == table.category,
         )
         fields = {name: getattr(table, name) for name in PairTable.__slots__}
+        fields["data"] = encoded(table.data)
         with self._db.write() as connection:
             hold(connection, lease)
             connection.execute(delete(pair_tables).where(*place))
@@ -70,6 +72,19 @@ class SqlFigures:
                 .order_by(snapshots.c.id)
             )
             return [rated(row.value, *row[:2]) for row in connection.execute(query)]
+
+    def save_void_rates(self, lease: Lease, rates: Mapping[str, Mapping[str, float]]) -> None:
+        named = [{"campaign": campaign, "rates": dict(found)} for campaign, found in rates.items()]
+        with self._db.write() as connection:
+            hold(connection, lease)
+            connection.execute(delete(void_rates).where(void_rates.c.campaign.in_(rates)))
+            if named:
+                connection.execute(insert(void_rates), named)
+
+    def void_rates(self, campaign: str) -> dict[str, float]:
+        query = select(void_rates.c.rates).where(void_rates.c.campaign == campaign)
+        with self._db.read() as connection:
+            return connection.execute(query).scalar() or {}
 
 
 def rated(row: dict[str, Any], log_position: int, published_at: str) -> Rated:

@@ -7,23 +7,53 @@ traces of the request that an erasure removes.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, tuple_, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
+from arena import metrics
 from arena.battle import SKIPPED, Battle, BattleState, TurnState, sources_of
 from arena.clock import now
-from arena.errors import Conflict
-from arena.interfaces import Act, Campaign, Counted, Lease, Outcome, StoredVote
+from arena.interfaces import Act, Campaign, Columns, Counted, Lease, Outcome, StoredVote
 from arena.records import LEAF_FIELDS, Content, LogRow, Record, remark
 from arena.store.audit import write_act
 from arena.store.battles import BATTLE_COLUMNS, battle_of, move
-from arena.store.engine import Database
-from arena.store.registry import add_campaign, hold
-from arena.store.tables import battles, contents, imports, pseudonyms, records, reports, turns
+from arena.store.engine import Database, retried
+from arena.store.exports import exported
+from arena.store.imports import (
+    IMPORT_BATCH,
+    POLITE_SECONDS,
+    Imports,
+    record_values,
+    seal_import,
+    waiting_rows,
+)
+from arena.store.registry import hold
+from arena.store.tables import (
+    battles,
+    contents,
+    openings,
+    pseudonyms,
+    records,
+    reports,
+    turns,
+)
 
 _RECORD_COLUMNS = [records.c[name] for name in LEAF_FIELDS]
 _COUNTED_COLUMNS = [records.c[name] for name in Counted.__slots__]
@@ -32,15 +62,24 @@ _BATCH = 1_000
 _HASH_LENGTH = 64
 _NOBODY = ""
 
+# Of every vote: statements that are made once, since making one takes as long as running it.
+_VOTED = move(bindparam("battle"), BattleState.voted).where(battles.c.turn == bindparam("at_turn"))
+_INSERT_RECORD, _INSERT_CONTENT = insert(records), insert(contents)
+_VOTE_OF = select(records).where(
+    records.c.battle_id == bindparam("battle"), records.c.type == "vote"
+)
+_PSEUDONYM = select(pseudonyms.c.pseudonym).where(
+    pseudonyms.c.voter == bindparam("voter"), pseudonyms.c.campaign == bindparam("campaign")
+)
+_FRESH_PSEUDONYM = {
+    "sqlite": sqlite.insert(pseudonyms).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(pseudonyms).on_conflict_do_nothing(),
+}
+
 
 def _record(row: Row[Any]) -> Record:
     values = {name: row._mapping[name] for name in LEAF_FIELDS}
     return Record(**{**values, "reasons": tuple(values["reasons"])})
-
-
-def _record_values(record: Record) -> dict[str, Any]:
-    values = {name: getattr(record, name) for name in LEAF_FIELDS}
-    return {**values, "reasons": list(record.reasons), "hash": record.leaf()}
 
 
 def _content_values(record: Record, content: Content) -> dict[str, Any]:
@@ -48,15 +87,27 @@ def _content_values(record: Record, content: Content) -> dict[str, Any]:
     return {"record_id": record.id, **values}
 
 
+def _pseudonym(connection: Connection, voter: str, campaign: str) -> str:
+    """The voter's name in this campaign's log; two requests that make one at once make the same."""
+    who = {"voter": voter, "campaign": campaign}
+    found: str | None = connection.execute(_PSEUDONYM, who).scalar()
+    if found is None:
+        fresh = {**who, "pseudonym": secrets.token_hex(16)}
+        connection.execute(_FRESH_PSEUDONYM[connection.dialect.name], fresh)
+        found = connection.execute(_PSEUDONYM, who).scalar_one()
+    return found
+
+
 def _append(connection: Connection, rows: Iterable[tuple[Record, Content | None]]) -> int:
     """Insert the records; returns how many of them are votes."""
     rows, count = iter(rows), 0
     while batch := list(islice(rows, _BATCH)):
-        connection.execute(insert(records), [_record_values(record) for record, _ in batch])
+        connection.execute(insert(records), [record_values(record) for record, _ in batch])
         texts = [_content_values(record, text) for record, text in batch if text is not None]
         if texts:
             connection.execute(insert(contents), texts)
         count += sum(record.type == "vote" for record, _ in batch)
+        metrics.written(record.type for record, _ in batch)
     return count
 
 
@@ -75,6 +126,7 @@ def _erase(connection: Connection, battle_ids: Sequence[str], reason: str) -> li
             statement.values(erased_at=at, shared_at=None).returning(battles.c.id)
         ).scalars()
     )
+    connection.execute(delete(openings).where(openings.c.battle_id.in_(ids)))
     said = turns.c.battle_id.in_(ids)
     connection.execute(update(turns).where(said).values(prompt="", void_error=None, steps=[]))
     endings: tuple[tuple[TurnState, dict[str, Any]], ...] = (
@@ -109,51 +161,41 @@ class SqlVoteLog:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._imports = Imports(database)
 
     # --- votes ------------------------------------------------------------------------------
 
+    @retried
     def pseudonym(self, voter: str, campaign: str) -> str:
-        query = select(pseudonyms.c.pseudonym).where(
-            pseudonyms.c.voter == voter, pseudonyms.c.campaign == campaign
-        )
-        with self._db.read() as connection:
-            found: str | None = connection.execute(query).scalar()
-        if found is not None:
-            return found
-        pseudonym = secrets.token_hex(16)
-        fresh = {"voter": voter, "campaign": campaign, "pseudonym": pseudonym}
-        try:
-            with self._db.write() as connection:
-                connection.execute(insert(pseudonyms).values(fresh))
-        except IntegrityError:  # the same voter's other request was first
-            return self.pseudonym(voter, campaign)
-        return pseudonym
+        with self._db.write() as connection:
+            return _pseudonym(connection, voter, campaign)
 
+    @retried
     def add_vote(
         self,
         record: Record,
         content: Content,
         *,
+        voter: str,
         turn: int,
         idempotency_key: str | None,
         request_digest: str,
-    ) -> bool:
-        assert record.battle_id is not None  # noqa: S101  a voter's vote always has its battle
+    ) -> StoredVote | None:
         request = {"idempotency_key": idempotency_key, "request_digest": request_digest}
         with self._db.write() as connection:
-            moved = connection.execute(
-                move(record.battle_id, BattleState.voted).where(battles.c.turn == turn)
-            )
+            moved = connection.execute(_VOTED, {"battle": record.battle_id, "at_turn": turn})
             if moved.rowcount != 1:
-                return False
-            connection.execute(insert(records).values(_record_values(record) | request))
-            connection.execute(insert(contents).values(_content_values(record, content)))
-        return True
+                return None
+            record = replace(record, voter=_pseudonym(connection, voter, record.campaign))
+            values = record_values(record)
+            connection.execute(_INSERT_RECORD, values | request)
+            connection.execute(_INSERT_CONTENT, _content_values(record, content))
+        metrics.written(["vote"])
+        return StoredVote(record, values["hash"], idempotency_key, request_digest)
 
     def vote_of(self, battle_id: str) -> StoredVote | None:
-        query = select(records).where(records.c.battle_id == battle_id, records.c.type == "vote")
         with self._db.read() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(_VOTE_OF, {"battle": battle_id}).first()
         if row is None:
             return None
         return StoredVote(_record(row), row.hash, row.idempotency_key, row.request_digest)
@@ -194,6 +236,7 @@ class SqlVoteLog:
 
     # --- erasure ----------------------------------------------------------------------------
 
+    @retried
     def erase(
         self,
         battle_ids: Sequence[str],
@@ -210,6 +253,7 @@ class SqlVoteLog:
                 write_act(connection, act)
         return erased
 
+    @retried
     def forget(self, voter: str) -> bool:
         own = battles.c.voter == voter
         kept = select(battles.c.id).where(own, battles.c.erased_at.is_(None)).limit(1)
@@ -241,28 +285,21 @@ class SqlVoteLog:
     def import_file(
         self, campaign: Campaign, digest: str, rows: Iterable[tuple[Record, Content | None]]
     ) -> int:
-        """Append a whole file to a campaign, or nothing of it.
-
-        Raises `Conflict` when this very file is in that campaign already.
-        """
-        claim = {"campaign": campaign.id, "digest": digest, "votes": 0, "imported_at": now()}
-        here = (imports.c.campaign == campaign.id) & (imports.c.digest == digest)
-        with self._db.write() as connection:
-            add_campaign(connection, campaign)
-            try:
-                with connection.begin_nested():
-                    connection.execute(insert(imports).values(claim))
-            except IntegrityError:
-                raise Conflict(
-                    f"This file has been imported into '{campaign.id}' before."
-                ) from None
-            count = _append(connection, rows)
-            connection.execute(update(imports).where(here).values(votes=count))
-        return count
+        return self._imports.add(campaign, digest, rows)
 
     # --- the sealed sequence ----------------------------------------------------------------
 
     def seal(self, lease: Lease, limit: int) -> int:
+        """Votes first, then imports, these in short transactions: a voter does not wait for one."""
+        sealed = more = self._seal_some(lease, limit)
+        while sealed < limit and more >= IMPORT_BATCH:
+            time.sleep(POLITE_SECONDS)
+            more = self._seal_some(lease, limit - sealed)
+            sealed += more
+        return sealed
+
+    @retried
+    def _seal_some(self, lease: Lease, limit: int) -> int:
         with self._db.write() as connection:
             hold(connection, lease)
             last = connection.execute(select(func.max(records.c.seq))).scalar() or 0
@@ -275,17 +312,17 @@ class SqlVoteLog:
             )
             sealed = connection.execute(
                 update(records).where(records.c.n == pending.c.n).values(seq=pending.c.place + last)
-            )
-            return sealed.rowcount
+            ).rowcount
+            return sealed + seal_import(connection, last + sealed, limit - sealed)
 
     def position(self) -> int:
         with self._db.read() as connection:
             return connection.execute(select(func.max(records.c.seq))).scalar() or 0
 
     def unsealed(self) -> int:
-        query = select(func.count()).select_from(records).where(records.c.seq.is_(None))
+        waiting = select(func.count()).select_from(records).where(records.c.seq.is_(None))
         with self._db.read() as connection:
-            return connection.execute(query).scalar_one()
+            return connection.execute(waiting).scalar_one() + waiting_rows(connection)
 
     def counted(self, after: int, limit: int) -> list[Counted]:
         query = (
@@ -318,6 +355,12 @@ class SqlVoteLog:
             rows = connection.execute(query).all()
             said = _said_of([row.id for row in rows], until, connection)
         return [_log_row(row, said.get(row.id, [])) for row in rows]
+
+    def exported(
+        self, after: int, until: int, limit: int, campaigns: Sequence[str]
+    ) -> Columns | None:
+        with self._db.read() as connection:
+            return exported(connection, after, until, limit, campaigns)
 
     def events(self, campaigns: Sequence[str]) -> list[LogRow]:
         query = (

@@ -22,6 +22,7 @@ from arena.interfaces import (
     Snapshot,
 )
 from arena.store.audit import write_act
+from arena.store.encoding import encoded
 from arena.store.engine import Database
 from arena.store.tables import battles, campaigns, invitations, leases, roster_revisions, snapshots
 
@@ -119,10 +120,10 @@ class SqlRoster:
             return _current_roster(connection)
 
     def at(self, revision: int) -> RosterRevision:
-        query = select(roster_revisions).where(roster_revisions.c.revision == revision)
-        with self._db.read() as connection:
-            row = connection.execute(query).first()
-        return _NO_ROSTER if row is None else _roster(row)
+        if not self._known or self._known[-1].revision < revision:
+            self.history()
+        found = (one for one in self._known if one.revision == revision)
+        return next(found, _NO_ROSTER)
 
     def replace(
         self,
@@ -291,10 +292,11 @@ class SqlSnapshots:
         self._db = database
 
     def publish(self, lease: Lease, snapshot: Snapshot) -> None:
+        # asdict would copy every cell of the rows
+        fields = {name: getattr(snapshot, name) for name in Snapshot.__slots__}
+        fields["rows"] = encoded(snapshot.rows)
         with self._db.write() as connection:
             hold(connection, lease)
-            # asdict would copy every cell of the rows
-            fields = {name: getattr(snapshot, name) for name in Snapshot.__slots__}
             connection.execute(insert(snapshots).values(fields))
 
     def latest(self, campaign: str, category: str, method: str | None = None) -> Snapshot | None:

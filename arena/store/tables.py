@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -90,6 +91,16 @@ battles = Table(
         "state",
         sqlite_where=text("state IN ('created', 'running')"),
         postgresql_where=text("state IN ('created', 'running')"),
+    ),
+    # What void rates add up, without a look at the long rows.
+    Index(
+        "ix_battles_over",
+        "campaign",
+        "model_a",
+        "model_b",
+        "turn",
+        sqlite_where=text("state IN ('voted', 'skipped', 'void')"),
+        postgresql_where=text("state IN ('voted', 'skipped', 'void')"),
     ),
     Index(
         "ix_battles_outcomes",
@@ -261,6 +272,31 @@ imports = Table(
     Column("imported_at", Text, nullable=False),
 )
 
+# An import's way into the log: its rows are stored in short transactions, count all at once when
+# its state is `done`, and leave from here as they are sealed. Nobody sees those of another state.
+import_tries = Table(
+    "import_tries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("campaign", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("begun_at", Text, nullable=False),
+    Column("state", Text, nullable=False),
+)
+
+import_rows = Table(
+    "import_rows",
+    metadata,
+    Column("import_try", Text, ForeignKey("import_tries.id"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    *(
+        Column(column.name, column.type, nullable=column.nullable)
+        for column in records.c
+        if column.name not in ("n", "seq", "idempotency_key", "request_digest")
+    ),
+    *(Column(column.name, column.type) for column in contents.c if column.name != "record_id"),
+)
+
 snapshots = Table(
     "snapshots",
     metadata,
@@ -322,6 +358,28 @@ usage = Table(
     Column("duration", Float, nullable=False),
 )
 
+# How the endpoints of models that ever failed are doing; the rules are in arena/circuit.py.
+circuits = Table(
+    "circuits",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("failing", Float, nullable=False),
+    Column("rest", Float, nullable=False),
+    Column("probes", Integer, nullable=False),
+    Column("error", Text),
+    Column("error_at", Text),
+)
+
+# How often each model failed in which way.
+failures = Table(
+    "failures",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("error", Text, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
+
 # The newest pair counts of a board, for its matrices; replaced in place.
 pair_tables = Table(
     "pair_tables",
@@ -331,4 +389,20 @@ pair_tables = Table(
     Column("log_position", BigInteger, nullable=False),
     Column("published_at", Text, nullable=False),
     Column("data", JSON, nullable=False),
+)
+
+# The share of its turns that each model's failure made void; replaced in place.
+void_rates = Table(
+    "void_rates",
+    metadata,
+    Column("campaign", Text, ForeignKey("campaigns.id"), primary_key=True),
+    Column("rates", JSON, nullable=False),
+)
+
+# The sealed log in columns, as rating needs it: see `arena.counting`. A cache, safe to lose.
+counted_pages = Table(
+    "counted_pages",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
 )

@@ -27,6 +27,8 @@ from arena.views.context import (
     OPERATOR_COOKIE,
     OPERATOR_COOKIE_SECONDS,
     is_operator,
+    is_secure,
+    network,
     operator_cookie,
     require_operator,
     services,
@@ -109,18 +111,18 @@ def _wish() -> str:
 @blueprint.post("/session")
 def sign_in() -> AnyResponse:
     """Open a session for the right token."""
-    audit, address = services().store.audit, request.remote_addr
+    audit = services().store.audit
     try:
         cookie = operator_cookie(request.form.get("token", ""))
     except Unauthorized:
         if services().settings.admin_token is not None:
-            audit.add(Act(now(), "session.refused", details={"address": address}))
+            audit.add(Act(now(), "session.refused", details={"network": network()}))
         return make_response(_sign_in("wrong"), Unauthorized.status)
     except TooMany as error:
         refused = make_response(_sign_in("too_many"), error.status)
         refused.headers["Retry-After"] = str(error.retry_after)
         return refused
-    audit.add(Act(now(), "session.open", details={"address": address}))
+    audit.add(Act(now(), "session.open", details={"network": network()}))
     response = redirect(_wish(), 303)
     response.set_cookie(
         OPERATOR_COOKIE,
@@ -128,7 +130,7 @@ def sign_in() -> AnyResponse:
         max_age=OPERATOR_COOKIE_SECONDS,
         httponly=True,
         samesite="Strict",
-        secure=services().settings.cookie_secure,
+        secure=is_secure(),
     )
     return response
 
@@ -137,7 +139,7 @@ def sign_in() -> AnyResponse:
 def sign_out() -> AnyResponse:
     """End this browser's session."""
     require_operator()
-    services().store.audit.add(Act(now(), "session.end", details={"address": request.remote_addr}))
+    services().store.audit.add(Act(now(), "session.end", details={"network": network()}))
     response = redirect(url_for("operator.overview"), 303)
     response.delete_cookie(OPERATOR_COOKIE, httponly=True, samesite="Strict")
     return response

@@ -9,9 +9,10 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from arena.battles import Ballot
+from arena.battles import Ballot, Continuation
 from arena.clock import now, today
 from arena.errors import MalformedRequest, NotFound
+from arena.interfaces import LINE_RETRY_SECONDS
 from arena.relay import Event
 from arena.views import schemas
 from arena.views.context import known_voter, reader, services, voter
@@ -46,8 +47,14 @@ def _view(battle_id: str) -> dict[str, Any]:
 )
 def start() -> tuple[Response, int, dict[str, str]]:
     body = schemas.read_body(schemas.NewBattle)
+    earlier = body.continue_from
     battle = services().battles.start(
-        voter(), body.prompt, body.campaign, body.redraw_of, reader=reader()
+        voter(),
+        body.prompt,
+        body.campaign,
+        body.redraw_of,
+        None if earlier is None else Continuation(earlier.battle, earlier.side),
+        reader=reader(),
     )
     return jsonify(_view(battle.id)), 201, {"Location": f"/api/battles/{battle.id}"}
 
@@ -86,14 +93,13 @@ def export() -> Response:
     who = known_voter()
     battles = iter(()) if who is None else services().belongings.export(who)
     name = f"arena-my-battles-{today()}.json"
-    exports = services().exports
-    exports.take()
+    give_back = services().exports.take()
     response = Response(
         _own_data(battles),
         mimetype="application/json",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
-    response.call_on_close(exports.give_back)
+    response.call_on_close(give_back)
     return response
 
 
@@ -103,6 +109,26 @@ def _own_data(battles: Iterator[dict[str, Any]]) -> Iterator[str]:
     for number, battle in enumerate(battles):
         yield ("," if number else "") + "\n" + json.dumps(battle, ensure_ascii=False, indent=1)
     yield "\n]}\n"
+
+
+@blueprint.get("/queue")
+@operation(
+    "Where you stand when all places are taken; asking keeps your place in line",
+    answers={200: schemas.PlaceView},
+    refusals=(503,),
+)
+def place() -> Response:
+    found = services().battles.place(voter())
+    return jsonify(
+        {"has_room": found.has_room, "ahead": found.ahead, "retry_after": LINE_RETRY_SECONDS}
+    )
+
+
+@blueprint.delete("/queue")
+@operation("Wait in line no longer", answers={204: None}, refusals=(403,))
+def leave_line() -> tuple[str, int]:
+    services().battles.leave_line(voter())
+    return "", 204
 
 
 @blueprint.get("/<battle_id>")
@@ -229,9 +255,9 @@ def events(battle_id: str) -> Response:
     last_event_id = request.headers.get("Last-Event-ID")
     if found.relay.is_over(turn, last_event_id):
         return Response(status=204)
-    found.streams.take()
+    give_back = found.streams.take()
     response = event_stream(_told(found.relay.follow(turn, last_event_id)))
-    response.call_on_close(found.streams.give_back)
+    response.call_on_close(give_back)
     return response
 
 

@@ -56,9 +56,9 @@ def board() -> Response:
 )
 def board_events() -> Response:
     found = services()
-    found.streams.take()
+    give_back = found.streams.take()
     response = event_stream(_announcements(found, context.reader()))
-    response.call_on_close(found.streams.give_back)
+    response.call_on_close(give_back)
     return response
 
 

@@ -21,7 +21,7 @@ _ENDPOINTS = frozenset(
         *("static", "openapi.openapi"),
         *("pages.board", "pages.log", "pages.about", "pages.docs"),
         *("boards.board", "boards.boards", "boards.campaigns", "boards.models"),
-        *("figures.pairs", "figures.history", "figures.page", "figures.file", "figures.model"),
+        *("figures.pairs", "figures.history", "figures.page", "figures.file", "models.model"),
     }
 )
 _TYPES = ("text/", "application/json", "application/javascript", "image/svg+xml")

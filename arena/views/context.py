@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import secrets
 import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from flask import Response, current_app, g, request
@@ -16,9 +18,12 @@ from arena.battles import Battles
 from arena.belongings import Belongings
 from arena.boards import Boards
 from arena.campaigns import Campaigns, Reader
+from arena.clock import today
 from arena.errors import TooMany, Unauthorized, Unavailable
 from arena.figures import Figures
 from arena.interfaces import Campaign, LiveBuffer, Store
+from arena.limits import RateLimits
+from arena.networks import network_name
 from arena.operators import Operators
 from arena.relay import Relay
 from arena.settings import Settings
@@ -33,18 +38,33 @@ _INVITATIONS_KEPT = 20  # a cookie has at most 4 KB
 
 
 class StreamSlots:
-    """How many long answers of a kind one process gives at once; other threads stay free."""
+    """How many long answers of a kind one process gives at once; other threads stay free.
 
-    def __init__(self, slots: int) -> None:
-        self._free = threading.BoundedSemaphore(slots)
+    One voter has `each` of them at most, and one network half of them all.
+    """
 
-    def take(self) -> None:
-        """Raises `Unavailable` when all are in use."""
-        if not self._free.acquire(blocking=False):
-            raise Unavailable("Too many are open at this moment; try again.", retry_after=2)
+    def __init__(self, slots: int, *, each: int) -> None:
+        self._slots = slots
+        self._of_network = max(each, slots // 2)
+        self._each = each
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
-    def give_back(self) -> None:
-        self._free.release()
+    def take(self) -> Callable[[], None]:
+        """Take one for this request; returns what gives it back. Raises `Unavailable`."""
+        bounds = {"": self._slots, f"network {network()}": self._of_network}
+        if (who := known_voter()) is not None:
+            bounds[f"voter {who}"] = self._each
+        with self._lock:
+            if any(self._taken[holder] >= most for holder, most in bounds.items()):
+                raise Unavailable("Too many are open at this moment; try again.", retry_after=2)
+            self._taken.update(bounds.keys())
+        return lambda: self._give_back(bounds.keys())
+
+    def _give_back(self, holders: Iterable[str]) -> None:
+        with self._lock:
+            self._taken.subtract(holders)
+            self._taken += Counter()  # forgets whoever holds none
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,8 @@ class Services:
     vitals: Vitals
     streams: StreamSlots
     exports: StreamSlots
+    limits: RateLimits
+    attempts: Attempts
 
 
 def services() -> Services:
@@ -95,6 +117,19 @@ def known_voter() -> str | None:
         return None
 
 
+def network() -> str:
+    """What the network of this request is called today; its address is kept nowhere."""
+    if "network" not in g:
+        g.network = network_name(request.remote_addr or "", services().secret_key, today())
+    found: str = g.network
+    return found
+
+
+def is_secure() -> bool:
+    """Whether cookies may be kept to HTTPS: as it was set, or as a trusted proxy says."""
+    return services().settings.cookie_secure or request.is_secure
+
+
 def reader() -> Reader:
     """Who looks, for the campaigns that they may see."""
     if "reader" not in g:
@@ -121,7 +156,7 @@ def add_invitation(response: Response, digest: str) -> None:
         max_age=VOTER_COOKIE_SECONDS,
         httponly=True,
         samesite="Lax",
-        secure=services().settings.cookie_secure,
+        secure=is_secure(),
     )
 
 
@@ -163,12 +198,10 @@ def _is_token(given: str) -> bool:
     token = services().settings.admin_token
     if token is None:
         return False
-    attempts: Attempts = current_app.extensions["arena.attempts"]
-    attempts.refuse_too_many(request.remote_addr or "")
-    right = hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
-    if not right:
-        attempts.failed(request.remote_addr or "")
-    return right
+    return services().attempts.is_right(
+        network(),
+        lambda: hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()),
+    )
 
 
 def _bears_token() -> bool:

@@ -9,6 +9,7 @@ from flask import Flask, Response, g, render_template, request
 from werkzeug import exceptions
 from werkzeug.exceptions import HTTPException
 
+from arena import logs
 from arena.errors import (
     CrossOrigin,
     InvitationNeeded,
@@ -18,9 +19,19 @@ from arena.errors import (
     TooLarge,
     Unauthorized,
 )
-from arena.views.context import VOTER_COOKIE, VOTER_COOKIE_SECONDS, reader, services
+from arena.views.access import name_problem
+from arena.views.context import (
+    VOTER_COOKIE,
+    VOTER_COOKIE_SECONDS,
+    is_secure,
+    known_voter,
+    network,
+    reader,
+    services,
+)
 from arena.views.language import template_words
 from arena.views.openapi import PROBLEM_TYPE
+from arena.views.rates import limited_as, rates
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +59,7 @@ _HEADERS = {
 def install(app: Flask) -> None:
     """Put the guard before and behind every view of the app."""
     app.before_request(_refuse_other_origins)
+    app.before_request(_refuse_too_often)
     app.before_request(_refuse_strangers)
     app.after_request(_finish)
     app.register_error_handler(RequestError, _refused)
@@ -67,6 +79,18 @@ def _refuse_other_origins() -> None:
     )
     if foreign:
         raise CrossOrigin("Requests that change something must come from this site's own pages.")
+
+
+def _refuse_too_often() -> None:
+    """Raises `TooOften`. Whoever has no cookie, or drops it, is held by the network's rate."""
+    found = services()
+    what = limited_as(request.endpoint, request.method)
+    if what is None:
+        return
+    of_voter, of_network = rates(found.settings, what)
+    for rate, key in ((of_voter, known_voter()), (of_network, network())):
+        if key is not None and not found.limits.hit(rate, key):
+            raise found.limits.refusal(rate, key)
 
 
 def _refuse_strangers() -> None:
@@ -91,7 +115,7 @@ def _finish(response: Response) -> Response:
             max_age=VOTER_COOKIE_SECONDS,
             httponly=True,
             samesite="Lax",
-            secure=services().settings.cookie_secure,
+            secure=is_secure(),
         )
     return response
 
@@ -99,12 +123,14 @@ def _finish(response: Response) -> Response:
 def _answer(status: int, slug: str, title: str, detail: str, field: str | None) -> Response:
     """A problem for programs, a page for people."""
     detail = _shortened(detail)
+    name_problem(slug)
     if request.path.startswith(_FOR_PROGRAMS) and request.path != "/api/docs":
         body = {
             "type": PROBLEM_TYPE.format(slug=slug),
             "title": title,
             "status": status,
             "detail": detail,
+            "request_id": logs.request_id(),
         }
         if field is not None:
             body["field"] = _shortened(field)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from arena.errors import ArenaError
+from arena.circuit import CircuitState
 from arena.interfaces import Store
+from arena.metrics import exposition
 from arena.views import schemas
-from arena.views.context import Services, is_operator, require_operator, services
+from arena.views.context import is_operator, require_operator, services
 from arena.views.openapi import operation
 
 blueprint = Blueprint("health", __name__)
@@ -35,25 +36,12 @@ def healthz() -> Response:
 )
 def readyz() -> tuple[Response, int]:
     """503 when votes cannot be stored. Reasons are for the operator's token only."""
-    found = services()
-    problems = {name: problem for name, check in _checks(found) if (problem := _why(check))}
-    status = 503 if "database" in problems else 200
-    body: dict[str, object] = {"status": "ready" if status == 200 else "not ready"}  # noqa: PLR2004  HTTP OK
+    vitals = services().vitals
+    status = HTTPStatus.SERVICE_UNAVAILABLE if vitals.obstacles() else HTTPStatus.OK
+    body: dict[str, object] = {"status": "ready" if status == HTTPStatus.OK else "not ready"}
     if is_operator():
-        body["problems"] = problems
+        body["problems"] = vitals.problems()
     return jsonify(body), status
-
-
-def _checks(found: Services) -> list[tuple[str, Callable[[], None]]]:
-    return [("database", found.store.ping), ("redis", found.live.ping)]
-
-
-def _why(check: Callable[[], None]) -> str | None:
-    try:
-        check()
-    except ArenaError as error:
-        return str(error)
-    return None
 
 
 class _StoreCollector(Collector):
@@ -71,12 +59,44 @@ class _StoreCollector(Collector):
         for model, count in self._store.battles.voids_by_model().items():
             voids.add_metric([model], count)
         yield voids
+        yield from _of_models(self._store)
+        yield GaugeMetricFamily(
+            "arena_queue_length", "Battles that no runner has", len(self._store.battles.waiting())
+        )
         yield GaugeMetricFamily(
             "arena_log_position", "Last sealed record", self._store.votes.position()
         )
         yield GaugeMetricFamily(
             "arena_unsealed_records", "Committed, not yet sealed", self._store.votes.unsealed()
         )
+
+
+def _of_models(store: Store) -> Iterator[Metric]:
+    """How every model's endpoint does."""
+    state = GaugeMetricFamily(
+        "arena_circuit", "Circuits of models that ever failed", labels=["model", "state"]
+    )
+    for circuit in store.circuits.all():
+        for one in CircuitState:
+            state.add_metric([circuit.model, one], circuit.state is one)
+    yield state
+    failures = CounterMetricFamily(
+        "arena_failures", "Failed sides by kind", labels=["model", "error"]
+    )
+    for told, number in store.circuits.failures().items():
+        failures.add_metric(told, number)
+    yield failures
+    used = store.usage.total()
+    for name, text, figure in (
+        ("arena_answers", "Complete answers", "answers"),
+        ("arena_answer_tokens", "Tokens of complete answers", "tokens"),
+        ("arena_first_text_seconds", "Sum of the waits for the first text", "ttft"),
+        ("arena_answer_seconds", "Sum of the times of complete answers", "duration"),
+    ):
+        family = CounterMetricFamily(name, text, labels=["model"])
+        for model, usage in used.items():
+            family.add_metric([model], getattr(usage, figure))
+        yield family
 
 
 @blueprint.get("/metrics")
@@ -88,8 +108,6 @@ class _StoreCollector(Collector):
 )
 def metrics() -> Response:
     require_operator()
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_StoreCollector(services().store))
-    return Response(
-        generate_latest(registry), content_type="text/plain; version=0.0.4; charset=utf-8"
-    )
+    found = services()
+    text = exposition(found.settings.metrics, _StoreCollector(found.store))
+    return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")

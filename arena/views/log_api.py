@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, request
 
-from arena import log
+from arena import export_process, log
 from arena.errors import InvalidField
 from arena.views import context, schemas
 from arena.views.context import services
@@ -19,7 +21,7 @@ blueprint = Blueprint("log", __name__, url_prefix="/api")
     answers={200: tuple(media.partition(";")[0] for media in log.MEDIA_TYPES.values())},
     refusals=(404, 422, 503),
     query={
-        "format": "jsonl (default) or csv; parquet later.",
+        "format": "jsonl (default), csv or parquet.",
         "campaign": "Default: all that you may see.",
         "after": "Only records after this seq.",
         "outcomes": "'all' adds voids and skips behind the votes.",
@@ -35,17 +37,20 @@ def votes() -> Response:
     campaigns = context.campaigns() if named is None else [context.campaign(named)]
     after = schemas.whole_number("after", 0)
     until = found.store.votes.position()
-    rows = log.rows(
-        found.store.votes, campaigns, after=after, until=until, outcomes=outcomes == "all"
-    )
-    found.exports.take()
+    chosen: dict[str, Any] = {"after": after, "until": until, "outcomes": outcomes == "all"}
+    if form == "parquet":
+        ids = [campaign.id for campaign in campaigns]
+        pieces = export_process.parquet(found.settings, ids, **chosen)
+    else:
+        pieces = log.encode(log.pages(found.store.votes, campaigns, **chosen), form)
+    give_back = found.exports.take()
     response = Response(
-        log.encode(rows, form),
+        pieces,
         content_type=log.MEDIA_TYPES[form],
         headers={
             "Content-Disposition": f'attachment; filename="arena-votes-{until}.{form}"',
             "Arena-Log-Position": str(until),
         },
     )
-    response.call_on_close(found.exports.give_back)
+    response.call_on_close(give_back)
     return response

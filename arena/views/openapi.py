@@ -114,9 +114,10 @@ def _kinds(kind: type[RequestError]) -> Iterator[type[RequestError]]:
 
 
 def _refusals(said: Operation, path: str) -> list[int]:
-    """Its own, and that an arena may be for invited people only."""
-    invited = {HTTPStatus.FORBIDDEN.value} if path.startswith("/api/") else set()
-    return sorted({*said.refusals, *invited} - said.answers.keys())
+    """Its own, that an arena may be for invited people only, and that it may be asked too often."""
+    everywhere = {HTTPStatus.FORBIDDEN.value, HTTPStatus.TOO_MANY_REQUESTS.value}
+    general = everywhere if path.startswith("/api/") else set()
+    return sorted({*said.refusals, *general} - said.answers.keys())
 
 
 def _describe(

@@ -15,7 +15,7 @@ from arena.battle import Grade
 from arena.battles import MAX_COMMENT_CHARS, REASONS
 from arena.boards import METHODS, OVERALL, Encoded
 from arena.campaigns import DEFAULT
-from arena.errors import NotFound
+from arena.errors import Erased, NotFound
 from arena.interfaces import Campaign
 from arena.log import FORMATS
 from arena.views import board_page, context, schemas
@@ -36,18 +36,18 @@ def _page(template: str, page: str, **values: Any) -> str:
 
 @blueprint.get("/")
 @blueprint.get("/battles/<battle_id>")
-def battle(battle_id: str | None = None) -> str:
+def battle(battle_id: str | None = None) -> tuple[str, int]:
     found = services()
     who = voter()  # the first answer brings the voter's cookie
     shared = found.battles.shared(who, battle_id, context.reader()) if battle_id else None
     if shared is not None:
         campaign = context.campaign(shared["campaign"])
         grade = Grade(shared["grade"]).name
-        return _page("shared.html", "shared", battle=shared, grade=grade, campaign=campaign)
+        return _page("shared.html", "shared", battle=shared, grade=grade, campaign=campaign), 200
     campaigns = [campaign for campaign in context.campaigns() if campaign.state == "open"]
     if not campaigns and battle_id is None:
         context.campaign(None)  # is it that none is open, or that the reader was not invited?
-    return _page(
+    page = _page(
         "battle.html",
         "battle",
         campaigns=campaigns,
@@ -57,8 +57,19 @@ def battle(battle_id: str | None = None) -> str:
         battle_id=battle_id,
         max_prompt_chars=found.settings.max_prompt_chars,
         max_comment_chars=MAX_COMMENT_CHARS,
+        max_turns=found.settings.max_turns,
         reasons=REASONS,
     )
+    return page, 200 if battle_id is None else _status(who, battle_id)
+
+
+def _status(who: str, battle_id: str) -> int:
+    """Of the voter's battle: the page itself explains why there is nothing to see."""
+    try:
+        services().battles.get(who, battle_id)
+    except (NotFound, Erased) as error:
+        return error.status
+    return 200
 
 
 def _chosen(campaigns: list[Campaign]) -> Campaign | None:

@@ -39,12 +39,24 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class Earlier(_Body):
+    """Your battle that has its vote, and the side whose answers to go on with."""
+
+    battle: Word
+    side: Literal["a", "b"]
+
+
 class NewBattle(_Body):
     """A prompt for two models drawn at random."""
 
     prompt: str
-    campaign: Word | None = Field(None, description="Default: the open campaign.")
+    campaign: Word | None = Field(
+        None, description="Default: that of the battle gone back to, else the open campaign."
+    )
     redraw_of: Word | None = Field(None, description="Your void battle that is tried again.")
+    continue_from: Earlier | None = Field(
+        None, description="The conversation that both new models get to read before the prompt."
+    )
 
 
 class NewTurn(_Body):
@@ -67,6 +79,13 @@ class Report(_Body):
 
     reason: str | None = None
     side: Literal["a", "b"] | None = None
+
+
+class MessageView(BaseModel):
+    """One message of a conversation."""
+
+    role: Literal["user", "assistant"]
+    text: str
 
 
 class TurnView(BaseModel):
@@ -108,6 +127,9 @@ class Conversation(BaseModel):
     state: str
     turn: int
     created_at: str
+    opening: list[MessageView] = Field(
+        description="The earlier conversation that the battle goes on with, alike on both sides."
+    )
     turns: list[TurnView]
     void_reason: str | None = None
 
@@ -145,6 +167,7 @@ class ListedBattle(BaseModel):
     campaign: str
     state: str
     turn: int
+    continued: bool = Field(description="Whether it goes on with an earlier conversation.")
     created_at: str
     prompt: str
     shared: bool = False
@@ -161,6 +184,14 @@ class BattlesView(BaseModel):
 
     battles: list[ListedBattle]
     next: str | None
+
+
+class PlaceView(BaseModel):
+    """Whether a battle can start now; if not, how many wait before you, and when to ask again."""
+
+    has_room: bool
+    ahead: int
+    retry_after: int = Field(description="Seconds.")
 
 
 class OwnDataView(BaseModel):
@@ -381,6 +412,7 @@ class ProblemView(BaseModel):
     title: str
     status: int
     detail: str
+    request_id: str
     field: str | None = None
 
 

@@ -1,8 +1,10 @@
 /** The five-step scale: choose with a click, 1 to 5 or the arrows; Enter or the button confirms. */
 
 import { Count } from "./count.js";
+import { dropVote, keepVote, keptVote } from "./draft.js";
 import { prefer, preferred } from "./preferences.js";
 
+const NOTHING = { grade: "", both_bad: false, reasons: [], comment: "" };
 const KEYS = ["1", "2", "3", "4", "5"];
 const narrow = matchMedia("(max-width: 720px)"); // there the keys are not shown, so they do nothing
 
@@ -15,6 +17,7 @@ export class Ballot {
   #why;
   #comment;
   #keys;
+  #battle = null;
 
   constructor(form, onVote) {
     this.#form = form;
@@ -28,8 +31,12 @@ export class Ballot {
     this.#keys.checked = preferred("keys", true);
     this.#keys.addEventListener("change", () => this.#useKeys());
     this.#useKeys();
-    form.addEventListener("change", () => this.#update());
-    form.addEventListener("input", () => this.#update());
+    for (const event of ["change", "input"]) {
+      form.addEventListener(event, () => {
+        this.#update();
+        this.#keep();
+      });
+    }
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.#canConfirm()) onVote(this.#vote);
@@ -55,6 +62,12 @@ export class Ballot {
     return !this.#scale.disabled && this.#form.checkVisibility();
   }
 
+  /** The ballot of this battle, as it was left in this tab. */
+  of(battle) {
+    this.#battle = battle;
+    this.#fill(keptVote(battle) ?? NOTHING);
+  }
+
   open() {
     this.#scale.disabled = false;
     this.#update();
@@ -66,10 +79,22 @@ export class Ballot {
   }
 
   clear() {
-    this.#form.reset();
-    this.#comment.update();
-    this.#why.open = false;
+    dropVote(this.#battle);
+    this.#fill(NOTHING);
     this.close();
+  }
+
+  #fill({ grade, both_bad: bothBad, reasons, comment }) {
+    for (const radio of this.#radios) radio.checked = radio.value === grade;
+    this.#bothBad.checked = bothBad;
+    for (const box of this.#form.elements.reasons) box.checked = reasons.includes(box.value);
+    this.#form.elements.comment.value = comment ?? "";
+    this.#comment.update();
+    this.#why.open = reasons.length > 0 || Boolean(comment);
+  }
+
+  #keep() {
+    if (this.#isOpen && this.#grade !== "") keepVote(this.#battle, this.#vote);
   }
 
   #isBothBad() {
@@ -101,6 +126,7 @@ export class Ballot {
       this.#radios[index].checked = true;
       this.#radios[index].focus({ preventScroll: true });
       this.#update();
+      this.#keep();
     } else if (event.key === "Enter" && !event.target.closest("a, button, summary")) {
       event.preventDefault();
       if (this.#canConfirm()) this.#form.requestSubmit();

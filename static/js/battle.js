@@ -5,10 +5,13 @@ import { get, newKey, post, postOnce } from "./api.js";
 import { Ballot } from "./ballot.js";
 import { copyBy } from "./clipboard.js";
 import { Composer } from "./composer.js";
+import { Continuing } from "./continuing.js";
+import { Earlier } from "./earlier.js";
 import { offerExamples } from "./examples.js";
 import { t } from "./i18n.js";
 import { notify, notifyUntil } from "./notice.js";
 import { prefer, preferred } from "./preferences.js";
+import { Queue } from "./queue.js";
 import { Report } from "./report.js";
 import { Reveal } from "./reveal.js";
 import { Share } from "./share.js";
@@ -24,6 +27,7 @@ const ENDS = ["voted", "void", "skipped", "lost"];
 const $ = (id) => document.getElementById(id);
 const root = $("battle");
 const rated = root.dataset.rated.split(" "); // campaigns that have a board
+const openCampaigns = root.dataset.open.split(" "); // those that take new battles
 
 let battle = null; // the last projection the server sent
 let turns = []; // its turns on the page
@@ -47,6 +51,7 @@ function enter(state, { hint = "", announce = hint } = {}) {
   if (hint) $("vote-hint").textContent = hint;
   announceOnce(announce);
   if (state === "ready") ballot.open();
+  else if (["voted", "void", "skipped"].includes(state)) ballot.clear();
   else ballot.close();
   root.classList.remove("offline");
 }
@@ -85,17 +90,20 @@ async function attempt(action, { button = null, notice = $("notice"), wait = () 
 // --- battles ---------------------------------------------------------------------------------
 
 /** Ask for a battle. The prompt box keeps its text until the server has taken it. */
-async function start(prompt, { campaign, redrawOf } = {}) {
-  const projection = await post("/api/battles", {
+async function start(prompt, { campaign, redrawOf, continueFrom } = {}) {
+  const wish = {
     prompt,
     ...(campaign && { campaign }),
     ...(redrawOf && { redraw_of: redrawOf }),
-  });
+    ...(continueFrom && { continue_from: continueFrom }),
+  };
+  const projection = await queue.through(() => post("/api/battles", wish));
+  if (!projection) return;
   history.replaceState(null, "", `/battles/${projection.id}`);
-  ballot.clear();
   followupBox.text = "";
-  show(projection);
+  continuing.text = "";
   scrollTo(0, 0);
+  show(projection);
   $("main").focus({ preventScroll: true }); // so that the keys 1 to 5 act
 }
 
@@ -103,11 +111,16 @@ async function start(prompt, { campaign, redrawOf } = {}) {
 function show(projection) {
   stopFollowing();
   clearTimeout(resync);
-  if (battle?.id !== projection.id) {
+  if (battle?.id !== projection.id || turns.length === 0) {
     $("turns").replaceChildren();
     turns = [];
+    earlier.show(projection.opening);
+    ballot.of(projection.id);
   }
   battle = projection;
+  for (const button of root.querySelectorAll("[data-again=same]")) {
+    button.hidden = battle.opening.length > 0; // without what it goes on with, it is another prompt
+  }
   notify($("notice"));
   loadRenderer();
   for (const { prompt } of battle.turns.slice(turns.length)) {
@@ -190,7 +203,7 @@ function listen() {
     clearTimeout(silence);
     close();
   };
-  if (number > 1) turn.scrollIntoView();
+  if (number > 1 || battle.opening.length > 0) turn.scrollIntoView();
 }
 
 /** Ask the server where the battle stands, for as long as it cannot be reached. */
@@ -232,10 +245,18 @@ function showReveal() {
   for (const turn of turns) turn.reveal(abouts);
   reveal.show(battle);
   share.of(battle);
+  continuing.offer(battle, mayContinue());
   $("receipt").textContent = battle.receipt.slice(0, 12) + "…";
   $("receipt").title = battle.receipt;
   root.querySelector("[data-board]").href = `/board?campaign=${encodeURIComponent(battle.campaign)}`;
   enter("voted", { announce: t("reveal.announce", { a: abouts.a.name, b: abouts.b.name }) });
+}
+
+/** Whether the conversation may have another prompt. */
+function mayContinue() {
+  const earlierPrompts = battle.opening.filter(({ role }) => role === "user").length;
+  const prompts = battle.turns.filter(({ state }) => state === "ready").length + earlierPrompts;
+  return openCampaigns.includes(battle.campaign) && prompts < Number(root.dataset.maxTurns);
 }
 
 function showOldVote() {
@@ -248,6 +269,30 @@ function showOldVote() {
 const reveal = new Reveal(root.querySelector("[data-dock=voted]"), $("face-template"));
 const share = new Share($("share"), attempt);
 const report = new Report($("report"));
+const queue = new Queue($("queue"));
+const earlier = new Earlier($("earlier"), { user: $("earlier-prompt"), assistant: $("earlier-answer") });
+const continuing = new Continuing($("go-on"), root.querySelector("[data-dock=continue]"), {
+  onOpen(lead) {
+    showDock("continue");
+    announceOnce(lead);
+  },
+  onClose() {
+    notify($("notice"));
+    showDock("voted");
+  },
+  onSend: (prompt, continueFrom) =>
+    attempt(() => goOn(prompt, continueFrom), { wait: (isWaiting) => (continuing.busy = isWaiting) }),
+  onRefuse: (message) => notify($("notice"), message),
+});
+
+async function goOn(prompt, continueFrom) {
+  continuing.busy = true;
+  try {
+    await start(prompt, { continueFrom });
+  } finally {
+    continuing.busy = false;
+  }
+}
 
 const ballot = new Ballot($("vote"), (vote) => attempt(() => send(vote)));
 
@@ -282,7 +327,8 @@ const followupBox = new Composer($("followup"), {
 async function askAgain(prompt) {
   followupBox.busy = true;
   try {
-    const projection = await post(`/api/battles/${battle.id}/turns`, { prompt });
+    const projection = await queue.through(() => post(`/api/battles/${battle.id}/turns`, { prompt }));
+    if (!projection) return;
     followupBox.text = "";
     ballot.clear();
     show(projection);

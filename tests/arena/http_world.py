@@ -19,29 +19,35 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from limits.storage import MemoryStorage
 from openapi_schema_validator import OAS31Validator
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from werkzeug.test import TestResponse
 
 from arena.app import build_services, create_app
+from arena.attempts import Attempts
+from arena.battle import Message
 from arena.battles import Battles, Limits
 from arena.boards import METHODS, OVERALL
 from arena.campaigns import DEFAULT
 from arena.errors import EndpointBroken, EndpointError
-from arena.interfaces import Campaign, Deadlines, Finished, Message, ModelEntry
-from arena.live import RedisLive, connect
+from arena.interfaces import Campaign, Deadlines, Finished, ModelEntry
+from arena.limits import RateLimits
+from arena.live import RedisLive
+from arena.redis_client import connect
 from arena.runner import Runner
 from arena.settings import Settings
 from arena.store import SqlStore
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.store.tables import campaigns as campaigns_table
+from arena.store.tables import circuits as circuits_table
 from arena.store.tables import metadata
 from arena.store.tables import records as records_table
 from arena.views.context import Services
 from arena.views.openapi import document
 from arena.worker import Worker
-from tests.services import wait_until
+from tests.services import UNHURRIED, wait_until
 
 ADMIN_TOKEN = "operator-token-of-the-tests"  # noqa: S105  opens nothing but these tests
 TICK = 0.02
@@ -118,7 +124,8 @@ def problem(response: TestResponse, status: int, slug: str) -> dict[str, Any]:
     assert body["status"] == status
     assert body["title"]
     assert re.search(r"[.?…]$", body["detail"]), f"not a sentence: {body['detail']}"
-    assert set(body) <= {"type", "title", "status", "detail", "field"}
+    assert set(body) <= {"type", "title", "status", "detail", "request_id", "field"}
+    assert body["request_id"] == response.headers["X-Request-ID"]
     return body
 
 
@@ -217,7 +224,7 @@ class CheckedClient(FlaskClient):
         return {**response.json, "battle": battle_id}
 
 
-_OF_RUNNER_AND_WORKER = {"leases", "snapshots", "pair_tables", "usage"}
+_OF_RUNNER_AND_WORKER = {"leases", "snapshots", "pair_tables", "usage", "circuits", "failures"}
 
 
 class World:
@@ -231,6 +238,7 @@ class World:
             "ARENA_CONFIG": str(folder / "arena.toml"),
             "REDIS_URL": redis_url,
             "ARENA_ADMIN_TOKEN": ADMIN_TOKEN,
+            **UNHURRIED,
         }
         self.settings = replace(Settings.from_environment(environ), **settings)
         database = Database(self.settings.database_url)
@@ -294,9 +302,11 @@ class World:
     # --- clients ----------------------------------------------------------------------------
 
     def new_app(self, settings: Mapping[str, Any] | None = None, **services: Any) -> Flask:
-        """The same arena behind an app with other settings or services."""
+        """The same arena behind an app with other settings or services, and counters of its own."""
         changed = replace(self.settings, **(settings or {}))
-        app = create_app(changed, replace(self.services, settings=changed, **services))
+        limits = RateLimits(MemoryStorage())
+        parts = {"settings": changed, "limits": limits, "attempts": Attempts(limits), **services}
+        app = create_app(changed, replace(self.services, **parts))
         app.test_client_class = type("Client", (CheckedClient,), {"contract": Contract(app)})
         return app
 
@@ -336,6 +346,12 @@ class World:
             yield
         finally:
             self._go.set()
+
+    def forget_failures(self) -> None:
+        """No model rests any more because of what tests made it do."""
+        with self.database.write() as connection:
+            connection.execute(delete(circuits_table))
+        self.services.battles._resting._known = None
 
     # --- the database -----------------------------------------------------------------------
 

@@ -112,7 +112,8 @@ def test_a_wrong_token_opens_nothing_and_is_told_in_the_audit_log(world: World, 
     assert client.get_cookie("arena_operator") is None
     last = world.store.audit.last("session.refused")
     assert last is not None
-    assert last.act.details == {"address": "127.0.0.1"}
+    assert set(last.act.details) == {"network"}
+    assert "127.0.0.1" not in str(last.act.details)
 
 
 def test_too_many_wrong_tokens_are_refused_and_so_is_the_right_one(world: World) -> None:
@@ -123,7 +124,7 @@ def test_too_many_wrong_tokens_are_refused_and_so_is_the_right_one(world: World)
     for token in ("wrong", ADMIN_TOKEN):
         refused = sign_in(client, token)
         assert refused.status_code == 429
-        assert 0 < int(refused.headers["Retry-After"]) <= 60
+        assert 0 < int(refused.headers["Retry-After"]) <= 72
     bearer = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     assert client.get("/metrics", headers=bearer).status_code == 429
     elsewhere = {"REMOTE_ADDR": "192.0.2.7"}

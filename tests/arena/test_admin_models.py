@@ -361,6 +361,70 @@ def test_when_budgets_leave_too_few_the_voter_is_told_when_it_goes_on(
     assert 0 < int(refused.headers["Retry-After"]) <= 86_400
 
 
+def fail(world: World, voter: CheckedClient, model: str, times: int) -> None:
+    """The model fails so often in battles; then a web process has had time to hear of it."""
+    other = next(entry.id for entry in MODELS if entry.id != model)
+    for _ in range(times):
+        with world.pinned(model, other):
+            assert voter.settle(voter.battle(f"fail {model}"))[-1].event == "void"
+    world.services.battles._resting._known = None
+
+
+@pytest.fixture
+def failing(world: World) -> None:
+    """Every model fails at its own prompt, `fail MODEL`."""
+    for entry in MODELS:
+        world.answers(f"fail {entry.id}", **{entry.id: [EndpointBroken("broke")]})
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_model_that_fails_too_often_is_left_alone_until_it_is_seen_to_answer(
+    world: World, operator: CheckedClient
+) -> None:
+    fail(world, operator, "m0", 4)
+    assert "Left alone after failures" in row_of(operator, "m0")
+    assert "EndpointBroken" in row_of(operator, "m0")
+    assert "Left alone" not in row_of(operator, "m1")
+    for _ in range(8):
+        battle = world.store.battles.get(operator.battle())
+        assert battle is not None
+        assert {battle.model_a, battle.model_b} == {"m1", "m2"}
+        assert battle.propensity == 1 / 2
+    operator.post("/admin/models/test")
+    assert "Left alone" not in row_of(operator, "m0")
+    assert {circuit.state for circuit in world.store.circuits.all()} == {"closed"}
+
+
+@pytest.mark.usefixtures("failing")
+def test_when_failures_leave_too_few_the_voter_is_asked_to_come_back_and_told_no_name(
+    world: World, operator: CheckedClient
+) -> None:
+    fail(world, operator, "m0", 4)
+    fail(world, operator, "m1", 4)
+    with world.nothing_written():
+        refused = world.voter().post("/api/battles", json={"prompt": "hello"})
+    body = problem(refused, 503, "no-models")
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert not re.search(r"m[012]|The one", json.dumps(body))
+
+
+@pytest.mark.usefixtures("failing")
+def test_metrics_tell_of_every_models_circuit_failures_and_times(
+    world: World, operator: CheckedClient
+) -> None:
+    with world.pinned("m0", "m1"):
+        operator.ready()
+    before = world.store.circuits.failures().get(("m2", "EndpointBroken"), 0)
+    fail(world, operator, "m2", 4)
+    text = operator.get("/metrics").get_data(as_text=True)
+    assert 'arena_circuit{model="m2",state="open"} 1.0' in text
+    assert 'arena_circuit{model="m2",state="closed"} 0.0' in text
+    counted = f'arena_failures_total{{error="EndpointBroken",model="m2"}} {before + 4}.0'
+    assert counted in text
+    for name in ("answers", "answer_tokens", "first_text_seconds", "answer_seconds"):
+        assert f'arena_{name}_total{{model="m0"}}' in text
+
+
 def test_a_conversation_goes_on_beyond_its_models_budget(
     world: World, operator: CheckedClient
 ) -> None:

@@ -9,14 +9,18 @@ import pytest
 
 from arena.battle import (
     MOVES,
+    SIDES,
     Answer,
     BattleState,
     BlindBattle,
     Frame,
     Grade,
+    Message,
     Reveal,
+    Side,
     Turn,
     TurnState,
+    WholeBattle,
     sources_of,
 )
 from arena.errors import InvalidField
@@ -108,7 +112,8 @@ def test_the_blind_view_holds_nothing_that_tells_the_models_apart() -> None:
         Turn("b1", 3, "Then?", TurnState.void),
     ]
     battle = a_battle(state=BattleState.running, language="zh", category_tag="math", **SECRETS)
-    seen = BlindBattle.of(battle, turns).to_json()
+    opening = Message("user", "Who?"), Message("assistant", "Somebody.")
+    seen = BlindBattle.of(WholeBattle(battle, tuple(turns), opening)).to_json()
     text = json.dumps(seen)
     for secret in (*SECRETS.values(), 424_242, 535_353, 0.987654, 0.876543, 9.87654, 8.76543):
         assert str(secret) not in text
@@ -119,6 +124,7 @@ def test_the_blind_view_holds_nothing_that_tells_the_models_apart() -> None:
         "turn",
         "created_at",
         "events",
+        "opening",
         "turns",
         "void_reason",
     }
@@ -135,7 +141,27 @@ def test_the_blind_view_holds_nothing_that_tells_the_models_apart() -> None:
         {"turn": 2, "state": "running", "prompt": "And?"},
         {"turn": 3, "state": "void", "prompt": "Then?"},
     ]
+    assert seen["opening"] == [
+        {"role": "user", "text": "Who?"},
+        {"role": "assistant", "text": "Somebody."},
+    ]
     assert seen["events"] == "/api/battles/b1/events"
+
+
+def test_a_conversation_is_the_opening_then_the_side_s_own_without_void_turns() -> None:
+    opening = Message("user", "Who?"), Message("assistant", "Somebody.")
+    turns = (
+        Turn("b1", 1, "Why?", TurnState.ready, Answer("left", "stop"), Answer("right", "stop")),
+        Turn("b1", 2, "Failed", TurnState.void),
+        Turn("b1", 3, "And?", TurnState.running),
+    )
+    whole = WholeBattle(a_battle(), turns, opening)
+    said: dict[Side, str] = {"a": "left", "b": "right"}
+    for side in SIDES:
+        assert [message.text for message in whole.messages(side)] == (
+            ["Who?", "Somebody.", "Why?", said[side], "And?"]
+        )
+    assert whole.prompts() == ["Who?", "Why?", "And?"]
 
 
 def test_a_reveal_is_written_as_the_contract_names_it() -> None:

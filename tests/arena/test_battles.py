@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from arena.battle import Battle, BattleState, Grade, Reveal
-from arena.battles import Ballot, Battles, Limits, check_text
+from arena.battles import Ballot, Battles, Limits, Place, check_text
 from arena.campaigns import Campaigns
 from arena.errors import (
     AlreadyVoted,
@@ -22,6 +23,7 @@ from arena.errors import (
     Conflict,
     InvalidField,
     NoModels,
+    NoRoom,
     NotFound,
     TooEarly,
     TooMany,
@@ -183,7 +185,73 @@ def test_too_many_running_battles_are_refused_for_the_voter_and_for_all(world: W
     with pytest.raises(TooMany):
         world.start()
     world.answer(world.store.battles.waiting()[0])
+    with pytest.raises(NoRoom):
+        world.start()  # there is one place, and Zoe came first
+    world.start("zoe")
+    world.answer(world.store.battles.waiting()[0])
     world.start()
+    assert world.live.line == []
+
+
+def test_whoever_waits_in_line_is_let_in_in_the_order_of_coming(world: World) -> None:
+    full = [world.start(voter) for voter in ("v1", "v2", "v3", "v4", "v5")]
+    assert world.battles.place("ann") == Place(has_room=False, ahead=0)
+    assert world.battles.place("bob") == Place(has_room=False, ahead=1)
+    assert world.battles.place("eve") == Place(has_room=False, ahead=2)
+    world.answer(full[0])
+    world.answer(full[1])
+    assert [world.battles.place(voter).has_room for voter in ("ann", "bob", "eve")] == [
+        True,
+        True,
+        False,
+    ]
+    world.start("bob")
+    world.battles.leave_line("ann")
+    assert world.battles.place("eve") == Place(has_room=True, ahead=0)
+
+
+def test_a_follow_up_waits_in_line_like_everybody(world: World) -> None:
+    talk = world.ready("ann")
+    for voter in ("v1", "v2", "v3", "v4", "v5"):
+        world.start(voter)
+    with pytest.raises(NoRoom):
+        world.battles.follow_up("ann", talk, "And then?")
+    assert world.battles.place("bob") == Place(has_room=False, ahead=1)
+
+
+def test_without_redis_there_is_no_line_and_whoever_asks_when_there_is_room_gets_it(
+    world: World,
+) -> None:
+    full = [world.start(voter) for voter in ("v1", "v2", "v3", "v4", "v5")]
+    world.battles.place("ann")
+    world.live.away = True
+    with pytest.raises(NoRoom):
+        world.start("bob")
+    assert world.battles.place("bob") == Place(has_room=False, ahead=0)
+    world.answer(full[0])
+    world.start("bob")
+
+
+def started_at_once(world: World, voters: Sequence[str]) -> int:
+    """How many of them got a battle, all asking at the same moment."""
+
+    def attempt(voter: str) -> bool:
+        try:
+            world.start(voter)
+        except (TooMany, Unavailable):
+            return False
+        return True
+
+    return sum(at_once([lambda voter=voter: attempt(voter) for voter in voters]))
+
+
+def test_a_voter_who_asks_many_times_at_once_gets_no_more_than_their_places(world: World) -> None:
+    assert started_at_once(world, ["ann"] * 64) == LIMITS.running_per_voter
+
+
+def test_many_voters_at_once_get_no_more_than_the_places_of_the_arena(world: World) -> None:
+    voters = [f"voter {number}" for number in range(64)]
+    assert started_at_once(world, voters) == LIMITS.running
 
 
 def test_a_redraw_names_the_battle_it_comes_from(world: World) -> None:
@@ -460,11 +528,10 @@ def away(*_: object, **__: object) -> Any:
     raise Unavailable("The database is away.")
 
 
-@pytest.mark.parametrize("part", ["add_vote", "pseudonym"])
-def test_a_vote_that_cannot_be_stored_is_not_acknowledged(world: World, part: str) -> None:
+def test_a_vote_that_cannot_be_stored_is_not_acknowledged(world: World) -> None:
     battle_id = world.ready()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.store.votes, part, away)
+        patch.setattr(world.store.votes, "add_vote", away)
         with pytest.raises(Unavailable):
             world.battles.vote("ann", battle_id, BALLOT, "key")
     assert world.votes() == 0
@@ -475,7 +542,7 @@ def test_a_vote_that_cannot_be_stored_is_not_acknowledged(world: World, part: st
 def test_a_vote_whose_answer_got_lost_can_be_asked_for_again_by_its_key(world: World) -> None:
     battle_id = world.ready()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.store.votes, "vote_of", away)
+        patch.setattr(world.store.roster, "at", away)
         with pytest.raises(Unavailable):
             world.battles.vote("ann", battle_id, BALLOT, "key")
     assert world.battles.vote("ann", battle_id, BALLOT, "key").grade == 1

@@ -432,7 +432,7 @@ def test_a_campaigns_id_must_fit_an_address(living: World, data: Path, campaign:
     [
         ("out.txt", ".jsonl"),
         ("out", ".jsonl"),
-        ("out.parquet", "not available yet"),
+        ("out.arrow", ".jsonl"),
         ("nowhere/out.jsonl", "cannot be written"),
         ("/proc/out.jsonl", "cannot be written"),
         ("folder.jsonl", "cannot be written"),

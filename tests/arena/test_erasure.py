@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from arena import erasure, log
 from arena.battle import BattleState, Frame
+from arena.battles import Continuation
 from arena.clock import rfc3339
 from arena.errors import Erased, LiveLost, NotFound, Unavailable
 from arena.interfaces import Act, Finished, LiveFrame
@@ -78,6 +79,9 @@ def test_nothing_can_be_done_with_an_erased_battle(fakes: Fakes, state: str) -> 
         "share": fakes.battles.share,
         "report": lambda *who: fakes.battles.report(*who, "rude"),
         "redraw": lambda voter, old: fakes.battles.start(voter, "Why?", redraw_of=old),
+        "continue": lambda voter, old: fakes.battles.start(
+            voter, "Why?", continue_from=Continuation(old, "a")
+        ),
     }
     for name, use in uses.items():
         with pytest.raises(Erased):
@@ -115,7 +119,7 @@ def test_an_export_shows_the_erasure_and_every_leaf_still_holds(fakes: Fakes) ->
     lease = fakes.store.leases.take("worker", "w", None)
     assert lease is not None
     fakes.store.votes.seal(lease, 100)
-    rows = {row["id"]: row for row in log.rows(fakes.store.votes, [CAMPAIGN])}
+    rows = {row["id"]: row for row in log.rows(log.pages(fakes.store.votes, [CAMPAIGN]))}
     gone = rows[before.record.id]
     assert [gone[name] for name in ("conversation_a", "conversation_b", "comment", "salt")] == (
         [None] * 4
@@ -167,7 +171,7 @@ def test_the_worker_erases_what_is_older_than_the_retention(fakes: Fakes) -> Non
     with working(fakes, retention_days=30):
         wait_until(lambda: fakes.store.battles.kept("9", 999) == young, what="the old ones to go")
         wait_until(lambda: fakes.store.votes.unsealed() == 0, what="the log to be sealed")
-    rows = log.rows(fakes.store.votes, [CAMPAIGN])
+    rows = log.rows(log.pages(fakes.store.votes, [CAMPAIGN]))
     assert [row["reason"] for row in rows if row["type"] == "erasure"] == ["retention"]
     assert all(fakes.battle(battle_id).erased_at for battle_id in old)
     assert fakes.battle(old[4]).state is BattleState.skipped

@@ -75,6 +75,31 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
     "unknown redraw": (b'{"prompt": "a", "redraw_of": "nope"}', 404, "not-found"),
     "redraw, surrogate": (b'{"prompt": "a", "redraw_of": "\\udfff"}', 422, "invalid-field"),
     "redraw, NUL": (b'{"prompt": "a", "redraw_of": "\\u0000"}', 422, "invalid-field"),
+    "unknown battle to continue": (
+        b'{"prompt": "a", "continue_from": {"battle": "nope", "side": "a"}}',
+        404,
+        "not-found",
+    ),
+    "continue from no side": (
+        b'{"prompt": "a", "continue_from": {"battle": "nope"}}',
+        422,
+        "invalid-field",
+    ),
+    "continue from both sides": (
+        b'{"prompt": "a", "continue_from": {"battle": "nope", "side": "both"}}',
+        422,
+        "invalid-field",
+    ),
+    "continue from a battle's name": (
+        b'{"prompt": "a", "continue_from": "nope"}',
+        422,
+        "invalid-field",
+    ),
+    "continue, NUL": (
+        b'{"prompt": "a", "continue_from": {"battle": "\\u0000", "side": "a"}}',
+        422,
+        "invalid-field",
+    ),
 }
 
 BALLOTS: dict[str, bytes] = {
@@ -496,7 +521,7 @@ QUERIES: dict[str, tuple[int, str]] = {
     "votes?after=99999999999999999999": (422, "invalid-field"),
     "votes?after=1e3": (422, "invalid-field"),
     "votes?format=xml": (422, "invalid-field"),
-    "votes?format=parquet": (422, "invalid-field"),
+    "votes?format=arrow": (422, "invalid-field"),
     "votes?format=": (422, "invalid-field"),
     "votes?format=JSONL": (422, "invalid-field"),
     "votes?outcomes=x": (422, "invalid-field"),
@@ -553,7 +578,10 @@ values = st.recursive(
     max_leaves=6,
 )
 fields = st.sampled_from(
-    ["prompt", "campaign", "redraw_of", "grade", "both_bad", "reasons", "comment", "reason"]
+    [
+        *("prompt", "campaign", "redraw_of", "continue_from", "battle", "side"),
+        *("grade", "both_bad", "reasons", "comment", "reason"),
+    ]
 )
 bodies = st.dictionaries(fields | text, values, max_size=4).map(
     lambda body: json.dumps(body).encode()

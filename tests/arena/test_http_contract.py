@@ -281,19 +281,37 @@ def test_elsewhere_an_error_is_a_page(
     assert "<main" in answer.get_data(as_text=True)
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/battles/anything", "/board", "/log", "/about", "/api/docs"]
-)
+def test_a_battle_that_its_reader_may_not_see_has_a_page_with_its_status(
+    world: World, voter: CheckedClient
+) -> None:
+    kept, erased = voter.ready(), voter.ready()
+    voter.delete(f"/api/battles/{erased}")
+    stranger = world.voter()
+    pages = [
+        (voter, kept, 200),
+        (voter, erased, 410),
+        (stranger, kept, 404),
+        (stranger, erased, 404),
+        (stranger, "anything", 404),
+    ]
+    for reader, battle_id, status in pages:
+        answer = reader.get(f"/battles/{battle_id}")
+        assert (answer.status_code, answer.mimetype) == (status, "text/html")
+        assert 'id="battle"' in answer.get_data(as_text=True), "the page that explains it"
+
+
+@pytest.mark.parametrize("path", ["/", "/board", "/log", "/about", "/api/docs"])
 def test_every_page_is_there(voter: CheckedClient, path: str) -> None:
     answer = voter.get(path)
     assert (answer.status_code, answer.mimetype) == (200, "text/html")
 
 
 def test_pages_stand_while_no_campaign_is_open(world: World, voter: CheckedClient) -> None:
+    battle_id = voter.ready()
     world.set_campaign("online", state="closed")
     try:
         assert voter.get("/").status_code == 200
-        assert voter.get("/battles/anything").status_code == 200
+        assert voter.get(f"/battles/{battle_id}").status_code == 200
         assert voter.get("/?campaign=online").status_code == 200
         assert voter.get("/?campaign=nowhere").status_code == 404
         answer = voter.post("/api/battles", json={"prompt": "hello"})

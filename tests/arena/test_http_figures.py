@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from arena.views.figures import NAMES
+from arena.views.gallery import NAMES
 from tests.arena.http_world import CheckedClient, World, problem
 from tests.fakes import a_vote
 from tests.services import wait_until

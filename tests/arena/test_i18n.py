@@ -20,7 +20,7 @@ CATALOGUES: dict[str, dict[str, str]] = {
 USERS = [
     *sorted((ROOT / "arena/templates").rglob("*.html")),
     *sorted((ROOT / "static/js").glob("*")),
-    *(ROOT / "arena" / name for name in ("figures.py", "views/figures.py")),
+    *(ROOT / "arena" / name for name in ("figures.py", "views/figures.py", "views/gallery.py")),
 ]
 
 # t("key"), and t("prefix." + name) in scripts or t('prefix.' ~ name) in templates

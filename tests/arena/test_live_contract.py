@@ -62,6 +62,41 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
         yield made
 
 
+def test_whoever_waits_first_is_first_in_line(live: LiveBuffer) -> None:
+    assert live.ahead("ann", stay=False) == 0
+    assert live.ahead("ann", stay=True) == 0
+    time.sleep(0.002)  # the order of one millisecond is anybody's
+    assert live.ahead("bob", stay=False) == 1
+    assert live.ahead("bob", stay=True) == 1
+    time.sleep(0.002)
+    assert live.ahead("eve", stay=True) == 2
+    assert live.ahead("ann", stay=True) == 0
+    assert live.ahead("zoe", stay=False) == 3
+    live.leave_line("ann")
+    live.leave_line("ann")
+    assert [live.ahead(voter, stay=True) for voter in ("bob", "eve")] == [0, 1]
+
+
+def test_whoever_does_not_ask_any_more_has_left_the_line(
+    real: RedisLive, client: redis.Redis
+) -> None:
+    real.ahead("ann", stay=True)
+    real.ahead("bob", stay=True)
+    long_ago = 1_000
+    client.zadd("arena:line:seen", {"ann": long_ago})
+    assert real.ahead("bob", stay=True) == 0
+    assert client.zrange("arena:line", 0, -1) == ["bob"]
+    assert 0 < client.pttl("arena:line") <= 15_000
+    assert 0 < client.pttl("arena:line:seen") <= 15_000
+
+
+def test_nobody_knows_the_line_while_redis_is_away(away: LiveBuffer) -> None:
+    with pytest.raises(LiveLost):
+        away.ahead("ann", stay=True)
+    with pytest.raises(LiveLost):
+        away.leave_line("ann")
+
+
 def frame(number: int, battle_id: str = "b1", turn: int = 1) -> LiveFrame:
     return LiveFrame(battle_id, turn, number, Frame(f"a{number} ", f"乙{number}🙂 "))
 

@@ -58,7 +58,7 @@ def store() -> FakeStore:
 
 def lines(store: FakeStore, form: Format = "jsonl", **options: Any) -> bytes:
     campaigns = store.campaigns.all()
-    return b"".join(log.encode(log.rows(store.votes, campaigns, **options), form))
+    return b"".join(log.encode(log.pages(store.votes, campaigns, **options), form))
 
 
 def parsed(document: bytes) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ def test_text_is_exported_only_where_the_consent_covers_it(store: FakeStore) -> 
     hidden = [by_id["v4"][name] for name in ("conversation_a", "conversation_b", "comment", "salt")]
     assert hidden == [None] * 4
     assert by_id["v4"]["content_digest"] == CONTENT.digest()
-    only_public = parsed(b"".join(log.encode(log.rows(store.votes, [CAMPAIGN]), "jsonl")))
+    only_public = parsed(b"".join(log.encode(log.pages(store.votes, [CAMPAIGN]), "jsonl")))
     assert {row["campaign"] for row in only_public} == {"online"}
 
 
@@ -157,12 +157,12 @@ def test_voids_and_skips_follow_the_votes_when_asked_for(store: FakeStore) -> No
     assert b"secret" not in document.replace(b"secretive", b"")
 
 
-@pytest.mark.parametrize("name", ["parquet", "xml", "", "JSONL"])
+@pytest.mark.parametrize("name", ["arrow", "xml", "", "JSONL"])
 def test_a_format_that_cannot_be_written_is_refused(name: str) -> None:
     with pytest.raises(InvalidField) as refused:
         log.check_format(name)
     assert refused.value.field == "format"
-    assert [log.check_format(known) for known in ("jsonl", "csv")] == ["jsonl", "csv"]
+    assert [log.check_format(known) for known in log.FORMATS] == ["jsonl", "csv", "parquet"]
 
 
 def test_an_exported_file_is_whole_or_not_there(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_an_imported_log_rates_as_its_file_does(store: FakeStore, tmp_path: Path
     log.export_file([lines(store)], path)
     log.import_file(store.votes, IMPORTED, path, silent)
     sealed_votes(store, "imported")
-    pieces = log.encode(log.rows(store.votes, [IMPORTED]), "jsonl")
+    pieces = log.encode(log.pages(store.votes, [IMPORTED]), "jsonl")
     log.export_file(pieces, again)
     assert rate_file(again)["overall"].rows == rate_file(path)["overall"].rows
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from arena.battle import Message
 from arena.endpoints import build
 from arena.errors import (
     BadSetting,
@@ -24,7 +25,7 @@ from arena.errors import (
     EndpointTimeout,
     EndpointUnreachable,
 )
-from arena.interfaces import AnswerStream, Deadlines, Finished, Message, ModelEntry
+from arena.interfaces import AnswerStream, Deadlines, Finished, ModelEntry
 
 QUESTION = [Message("user", "Who is there?")]
 SHORT = Deadlines(connect=0.5, first_byte=0.5, stall=0.5, total=2.0)
@@ -331,6 +332,13 @@ def test_a_server_that_does_not_stream_is_understood(peer: Peer) -> None:
     assert answer(peer.url) == ("All at once.", Finished("stop", 3))
 
 
+def test_a_byte_order_mark_before_a_whole_answer_is_no_part_of_it(peer: Peer) -> None:
+    choice = {"message": {"content": "Marked."}, "finish_reason": "stop"}
+    body = b"\xef\xbb\xbf" + json.dumps({"choices": [choice]}).encode()
+    peer.send(reply("200 OK", body, "Content-Type: application/json\r\n"))
+    assert answer(peer.url) == ("Marked.", Finished("stop"))
+
+
 # --- what goes wrong ---
 
 BROKEN = {
@@ -350,7 +358,7 @@ BROKEN = {
     "content of another type": (sse(delta(5, "stop")), "neither text nor parts"),
     "parts of another type": (sse(delta(["x"])), "not a JSON object"),
     "choices of another type": (sse({"choices": 5}), "choices that are not a list"),
-    "an endless event": (b"data: " + b"x" * (1 << 20) + b"x", "longer than 1048576 bytes"),
+    "an endless event": (b"data: " + b"x" * (1 << 20) + b"x", "an event longer than 502144 bytes"),
 }
 
 
@@ -406,7 +414,18 @@ def test_a_hang_up_without_a_word_may_be_tried_again(peer: Peer) -> None:
     assert error.value.retryable
 
 
-@pytest.mark.parametrize("status", ["429 Slow Down", "500 Oops", "503 Busy", "529 Overloaded"])
+@pytest.mark.parametrize(
+    "status",
+    [
+        "408 Too Slow",
+        "409 Busy With It",
+        "425 Too Early",
+        "429 Slow Down",
+        "500 Oops",
+        "503 Busy",
+        "529 Overloaded",
+    ],
+)
 def test_a_busy_or_failing_server_may_be_tried_again(peer: Peer, status: str) -> None:
     peer.send(reply(status, b'{"error": {"message": "later"}}', "Retry-After: 7\r\n"))
     with pytest.raises(EndpointUnreachable, match=f"answered {status[:3]}: later") as error:
@@ -420,6 +439,8 @@ def test_a_busy_or_failing_server_may_be_tried_again(peer: Peer, status: str) ->
     [
         ("Fri, 31 Dec 9999 23:59:59 GMT", 3600, 3600),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0, 0),
+        ("Fri, 31 Dec 9999999999999 23:59:59 GMT", None, None),
+        ("Fri, 31 Dec 2030 23:59:59 +9999999999999", None, None),
         ("in 300 seconds", 200, 300),
         ("1e99", 3600, 3600),
         ("-5", 0, 0),

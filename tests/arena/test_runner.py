@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import arena.runner
-from arena.battle import Battle, BattleState, Frame, Turn, TurnState
+from arena.battle import Battle, BattleState, Frame, Message, Turn, TurnState
+from arena.checkup import QUESTION
 from arena.errors import (
     EndpointBroken,
     EndpointEmpty,
@@ -22,7 +23,7 @@ from arena.errors import (
     EndpointUnreachable,
     Unavailable,
 )
-from arena.interfaces import Deadlines, Finished, LookAgain, Message, ModelEntry
+from arena.interfaces import Deadlines, Finished, LookAgain, ModelEntry
 from arena.runner import Runner, next_step
 from tests.fakes import (
     CAMPAIGN,
@@ -308,6 +309,66 @@ def test_a_failed_side_voids_the_battle_and_only_that_side_is_blamed(
     assert outcome.side == side and outcome.error is not None
 
 
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_of_two_sides_that_fail_the_first_one_is_blamed(world: World, first: str) -> None:
+    """Both have failed by the time the pacer looks."""
+    early: Script = [EndpointRefused("401")]
+    late: Script = [0.1, EndpointBroken("broken")]
+    world.script(a=early if first == "a" else late, b=early if first == "b" else late)
+    with world.running(tick=0.3):
+        world.begin()
+        assert world.wait_for_end() is BattleState.void
+    assert world.store.battles.voids_by_model() == {"m0" if first == "a" else "m1": 1}
+    assert set(world.store.circuits.failures().values()) == {1}
+
+
+def test_a_wait_for_an_endpoint_ends_with_its_battle(world: World) -> None:
+    busy: Script = [EndpointUnreachable("busy", retry_after=1.8)]
+    world.script(a=busy, b=["text", threading.Event()])
+    with world.running():
+        world.begin()
+        wait_until(
+            lambda: "m0" in world.endpoints and world.endpoints["m0"].asked, what="a question"
+        )
+        time.sleep(0.05)
+        world.store.battles.skip("b1")
+        wait_until(
+            lambda: all(thread.name != "read" for thread in threading.enumerate()),
+            1,
+            what="the readers to end",
+        )
+    assert len(world.endpoints["m0"].streams) <= 2
+    assert world.store.circuits.failures() == {}
+
+
+def test_how_long_an_endpoint_asks_to_be_left_alone_is_told_to_its_circuit(world: World) -> None:
+    world.script(a=[EndpointUnreachable("busy", retry_after=99.0)], b=["text", threading.Event()])
+    with world.running():
+        world.begin()
+        assert world.wait_for_end() is BattleState.void
+    (circuit,) = world.store.circuits.all()
+    assert (circuit.model, circuit.state, circuit.rest) == ("m0", "open", 99.0)
+    assert (circuit.error, len(world.endpoints["m0"].asked)) == ("EndpointUnreachable", 1)
+
+
+def test_a_model_that_rests_is_probed_by_the_runner_and_drawn_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arena.breaker._LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("arena.circuit.REST_SECONDS", 0.1)
+    away: Script = [EndpointBroken("broken")]
+    world.script(a=[away, away, away, away, away, text_script("Hello.")], b=text_script(BETA))
+    with world.running():
+        for number in range(4):
+            world.begin(f"b{number}")
+            assert world.wait_for_end(f"b{number}") is BattleState.void
+        wait_until(lambda: world.store.circuits.all()[0].state == "closed", what="the probe")
+    (circuit,) = world.store.circuits.all()
+    assert (circuit.model, circuit.probes) == ("m0", 2)
+    assert [asked[-1].text for asked in world.endpoints["m0"].asked[4:]] == [QUESTION, QUESTION]
+    assert world.store.battles.voids_by_model() == {"m0": 4}
+
+
 def test_a_follow_up_goes_to_both_with_the_conversation_each_has_had(world: World) -> None:
     world.script(a=text_script("one"), b=text_script("two"))
     with world.running():
@@ -323,6 +384,17 @@ def test_a_follow_up_goes_to_both_with_the_conversation_each_has_had(world: Worl
             Message("user", "And now?"),
         ]
     assert world.turn(number=2).state is TurnState.ready
+
+
+def test_a_battle_that_goes_on_gives_both_the_same_conversation_first(world: World) -> None:
+    world.script(a=text_script("one"), b=text_script("two"))
+    opening = [Message("user", "Who?"), Message("assistant", "Somebody.")]
+    with world.running():
+        world.store.battles.add(a_battle(continued_from="b0"), a_turn(), opening)
+        world.live.wake_runner("b1")
+        world.wait_for(BattleState.ready)
+    for model in ("m0", "m1"):
+        assert world.endpoints[model].asked == [[*opening, Message("user", "Why?")]]
 
 
 def test_a_failed_follow_up_is_withdrawn_and_left_out_of_the_next(world: World) -> None:
@@ -491,7 +563,7 @@ def test_answers_that_can_never_be_stored_void_the_battle(world: World, leaky: L
 def test_a_battle_whose_conversation_cannot_be_read_after_the_claim_is_not_left_running(
     world: World, leaky: LeakyStore
 ) -> None:
-    leaky.refuse("turns", Unavailable("away"))
+    leaky.refuse("whole", Unavailable("away"))
     world.script(a=text_script(ALPHA), b=text_script(BETA))
     with world.running():
         world.begin()

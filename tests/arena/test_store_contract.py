@@ -24,9 +24,10 @@ from hypothesis.stateful import (
 from sqlalchemy import event, text
 from sqlalchemy.exc import DataError
 
-from arena.battle import Answer, BattleState, TurnState
-from arena.clock import today
-from arena.errors import BadFile, Conflict, LeaseLost
+from arena.battle import Answer, BattleState, Message, TurnState, WholeBattle
+from arena.circuit import Circuit, CircuitState
+from arena.clock import now, today
+from arena.errors import BadFile, Conflict, LeaseLost, NoRoom, TooMany
 from arena.interfaces import (
     Act,
     Campaign,
@@ -38,6 +39,7 @@ from arena.interfaces import (
     PairTable,
     Published,
     Rated,
+    Room,
     Snapshot,
     Store,
     Usage,
@@ -61,6 +63,7 @@ from tests.fakes import (
 )
 
 OTHER = replace(CAMPAIGN, id="other", position=5, public=False)
+OPENING = Message("user", "Who? 🙂"), Message("assistant", "Somebody.")
 
 
 # --- the three stores ---------------------------------------------------------------------------
@@ -139,7 +142,8 @@ def fail(store: Store, battle_id: str = "b1", number: int = 1, runner: str = "r1
 
 def vote(store: Store, battle_id: str = "b1", record_id: str = "v1", turn: int = 1) -> bool:
     record, content = a_vote(record_id, battle_id)
-    return store.votes.add_vote(record, content, turn=turn, idempotency_key="k", request_digest="d")
+    request = {"idempotency_key": "k", "request_digest": "d"}
+    return store.votes.add_vote(record, content, voter="ann", turn=turn, **request) is not None
 
 
 def state(store: Store, battle_id: str = "b1") -> BattleState:
@@ -362,8 +366,22 @@ def test_running_battles_are_counted_in_all_and_for_one_voter(store: Store) -> N
 
 def test_a_battle_is_read_whole(store: Store) -> None:
     make_ready(store)
-    assert store.battles.whole("b1") == (store.battles.get("b1"), store.battles.turns("b1"))
+    battle = store.battles.get("b1")
+    assert battle is not None
+    assert store.battles.whole("b1") == WholeBattle(battle, tuple(store.battles.turns("b1")))
     assert store.battles.whole("unknown") is None
+
+
+def test_a_battle_that_goes_on_with_a_conversation_keeps_it(store: Store) -> None:
+    make_voted(store)
+    battle = a_battle("b2", continued_from="b1")
+    store.battles.add(battle, a_turn("b2"), OPENING)
+    assert store.battles.whole("b2") == WholeBattle(battle, (a_turn("b2"),), OPENING)
+    store.votes.erase(["b1"], "voter")
+    assert store.battles.whole("b2") == WholeBattle(battle, (a_turn("b2"),), OPENING)
+    store.votes.erase(["b2"], "voter")
+    after = store.battles.whole("b2")
+    assert after is not None and after.opening == ()
 
 
 def test_a_failed_follow_up_counts_against_its_model_too(store: Store) -> None:
@@ -412,6 +430,51 @@ def test_only_one_of_many_contrary_moves_wins(store: Store) -> None:
         assert won == 1 or (won == 2 and state(store, battle_id) is BattleState.skipped)
         voted = state(store, battle_id) is BattleState.voted
         assert voted == (store.votes.vote_of(battle_id) is not None)
+
+
+def fits(act: Callable[[], Any]) -> bool:
+    """Whether there was room for it."""
+    try:
+        return act() is not False
+    except (TooMany, NoRoom):
+        return False
+
+
+def test_sixty_four_battles_of_one_voter_at_once_fill_their_places_exactly(store: Store) -> None:
+    room = Room(each=3, together=50)
+    adds = [
+        lambda n=n: store.battles.add(a_battle(f"b{n}"), a_turn(f"b{n}"), room=room)
+        for n in range(64)
+    ]
+    assert sum(at_once([lambda add=add: fits(add) for add in adds])) == 3
+    assert store.battles.running("ann") == store.battles.running() == 3
+
+
+def test_sixty_four_voters_at_once_fill_the_places_of_all_exactly(store: Store) -> None:
+    room = Room(each=3, together=7)
+    adds = [
+        lambda n=n: store.battles.add(
+            a_battle(f"b{n}", voter=f"voter {n}"), a_turn(f"b{n}"), room=room
+        )
+        for n in range(64)
+    ]
+    assert sum(at_once([lambda add=add: fits(add) for add in adds])) == 7
+    assert store.battles.running() == 7
+
+
+def test_follow_ups_take_places_too(store: Store) -> None:
+    for number in range(8):
+        make_ready(store, f"b{number}", voter=f"voter {number % 2}")
+    follow = [
+        lambda n=n, room=room: fits(
+            lambda: store.battles.add_turn(a_turn(f"b{n}", 2), room=room)
+        )
+        for room in [Room(each=2, together=3)]
+        for n in range(8)
+    ]
+    assert sum(at_once(follow)) == 3
+    assert max(store.battles.running(f"voter {n}") for n in range(2)) == 2
+    assert not fits(lambda: store.battles.add_turn(a_turn("nobody's", 2), room=Room(1, 9)))
 
 
 class BattleMoves(RuleBasedStateMachine):
@@ -540,7 +603,7 @@ def test_the_vote_of_a_battle_is_read_with_its_receipt_and_request(store: Store)
     vote(store)
     found = store.votes.vote_of("b1")
     assert found is not None
-    record, _ = a_vote("v1", "b1")
+    record = replace(a_vote("v1", "b1")[0], voter=store.votes.pseudonym("ann", "online"))
     assert (found.record, found.hash) == (record, record.leaf())
     assert (found.idempotency_key, found.request_digest) == ("k", "d")
 
@@ -861,7 +924,7 @@ def test_every_text_comes_back_exactly_as_it_went_in(store: Store, said: str) ->
     content = Content("0f" * 32, [{"role": "user", "content": [{"type": "text", "text": said}]}])
     record, _ = a_vote("v1", "b1", content=content)
     assert store.votes.add_vote(
-        record, content, turn=1, idempotency_key=said[:100], request_digest="d"
+        record, content, voter="ann", turn=1, idempotency_key=said[:100], request_digest="d"
     )
     seal_all(store)
     (row,) = store.votes.sealed(0, 1, 1, ["online"])
@@ -1316,6 +1379,103 @@ def test_turns_that_end_at_once_are_all_counted(store: Store) -> None:
     assert {use.tokens for use in total.values()} == {12 * 4 + 12 * 6}
 
 
+# --- circuits -----------------------------------------------------------------------------------
+
+
+def fail_often(store: Store, times: int = 4, model: str = "m0", **how: Any) -> Circuit:
+    """This model fails so often in battles; its circuit then."""
+    for number in range(times):
+        battle = f"{model}-{times}-{number}"
+        start(store, battle, model_a=model, model_b="m9")
+        assert store.battles.claim(battle, "r1")
+        assert store.battles.fail_turn(
+            battle,
+            1,
+            reason="endpoint_failed",
+            side="a",
+            error="EndpointTimeout: The prompt was: Why?",
+            runner="r1",
+            **how,
+        )
+    return {circuit.model: circuit for circuit in store.circuits.all()}[model]
+
+
+def test_a_model_that_never_failed_has_no_circuit(store: Store) -> None:
+    make_ready(store)
+    assert store.circuits.all() == []
+    assert store.circuits.failures() == {}
+    assert not store.circuits.close("m0")
+
+
+def test_failures_open_a_circuit_and_are_counted_by_kind(store: Store) -> None:
+    before = now()
+    assert fail_often(store, 3).state is CircuitState.closed
+    circuit = fail_often(store, 1)
+    assert circuit.state is CircuitState.open
+    assert (circuit.error, circuit.rest, circuit.probes) == ("EndpointTimeout", 15.0, 0)
+    assert circuit.error_at is not None and before <= circuit.error_at <= now()
+    assert store.circuits.failures() == {("m0", "EndpointTimeout"): 4}
+    asked = fail_often(store, 1, "m1", retry_after=60.0)
+    assert (asked.state, asked.rest) == (CircuitState.open, 60.0)
+    assert [circuit.model for circuit in store.circuits.all()] == ["m0", "m1"]
+
+
+def test_answers_let_failures_be_forgotten(store: Store) -> None:
+    failing = fail_often(store, 2).failing
+    make_ready(store, "b1", model_a="m1", model_b="m0")
+    (circuit,) = store.circuits.all()
+    assert circuit.failing == pytest.approx(failing * 0.8)
+
+
+def test_a_probe_is_begun_once_and_ended_once(store: Store) -> None:
+    seen = fail_often(store)
+    probe = store.circuits.begin_probe(seen)
+    assert probe == seen.probing()
+    assert store.circuits.begin_probe(seen) is None
+    assert store.circuits.end_probe(probe, "EndpointRefused", 100.0)
+    assert not store.circuits.end_probe(probe, None)
+    (circuit,) = store.circuits.all()
+    assert (circuit.state, circuit.rest, circuit.error) == (
+        CircuitState.open,
+        100.0,
+        "EndpointRefused",
+    )
+    again = store.circuits.begin_probe(circuit)
+    assert again is not None
+    assert store.circuits.end_probe(again, None)
+    (circuit,) = store.circuits.all()
+    assert circuit.state is CircuitState.closed
+    assert store.circuits.begin_probe(circuit) is None
+    assert store.circuits.failures() == {("m0", "EndpointTimeout"): 4}
+
+
+def test_of_many_that_would_probe_one_does(store: Store) -> None:
+    seen = fail_often(store)
+    begun = at_once([lambda: store.circuits.begin_probe(seen)] * 12)
+    assert sum(probe is not None for probe in begun) == 1
+
+
+def test_a_model_that_was_seen_to_answer_is_drawn_again(store: Store) -> None:
+    probe = store.circuits.begin_probe(fail_often(store))
+    assert probe is not None
+    assert store.circuits.close("m0")
+    assert not store.circuits.close("m0")
+    assert not store.circuits.end_probe(probe, "EndpointTimeout")
+    (circuit,) = store.circuits.all()
+    assert circuit.state is CircuitState.closed
+
+
+def test_failures_and_answers_of_the_same_moment_are_all_counted(store: Store) -> None:
+    for number in range(24):
+        start(store, f"b{number}", model_a=f"m{number % 3}", model_b=f"m{(number + 1) % 3}")
+        assert store.battles.claim(f"b{number}", "r1")
+    ends = [lambda n=n: (finish if n % 4 else fail)(store, f"b{n}") for n in range(24)]
+    assert all(at_once(ends))
+    assert sum(store.circuits.failures().values()) == 6
+    assert sum(use.failures for use in store.usage.total().values()) == 6
+    assert sum(store.battles.voids_by_model().values()) == 6
+
+
 # --- leases -------------------------------------------------------------------------------------
 
 
@@ -1566,8 +1726,10 @@ def test_handled_reports_are_closed_with_the_operators_act_until_they_come_again
 
 def texts(store: Store, battle_id: str = "b1") -> list[str]:
     """Every text that the store gives of a battle."""
-    found: list[str] = []
-    for turn in store.battles.turns(battle_id):
+    whole = store.battles.whole(battle_id)
+    assert whole is not None
+    found = [message.text for message in whole.opening]
+    for turn in whole.turns:
         found.append(turn.prompt)
         found += [answer.text for answer in (turn.answer_a, turn.answer_b) if answer is not None]
     stored = store.votes.find(battle_id)
@@ -1739,9 +1901,11 @@ def test_on_sqlite_erased_text_is_in_the_file_no_more(tmp_path: Path) -> None:
     word = b"Zq81f3cb0a77"
     sql.battles.add(a_battle(), a_turn(prompt=f"{word.decode()} " * 2_000))
     sql.battles.add(a_battle("b2"), a_turn("b2", prompt=word.decode()))
+    continued = a_battle("b3", continued_from="b1")
+    sql.battles.add(continued, a_turn("b3"), [Message("user", f"{word.decode()} " * 2_000)])
     sql.close()
     assert word in path.read_bytes()
     sql = open_store(f"sqlite:///{path}")
-    sql.votes.erase(["b1", "b2"], "voter")
+    sql.votes.erase(["b1", "b2", "b3"], "voter")
     sql.close()
     assert word not in path.read_bytes()

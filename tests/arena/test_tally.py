@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 
-import arena.tally
 from arena.boards import OVERALL
 from arena.leaderboard import Method, compute
 from arena.tally import Tally, Vote
@@ -44,8 +43,7 @@ def same(one: Tally, other: Tally) -> None:
         assert np.array_equal(one.propensities(category), other.propensities(category))
 
 
-def test_one_by_one_or_by_column_the_tally_is_the_same(monkeypatch):
-    monkeypatch.setattr(arena.tally, "_BUFFERED_VOTES", 7)  # many flushes, at every remainder
+def test_one_by_one_or_by_column_the_tally_is_the_same():
     some = list(votes(300))
     by_column = Tally()
     for part in (some[:200], some[200:]):

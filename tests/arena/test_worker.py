@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import arena.counting
 import arena.worker
 from arena.categories import of_vote
 from arena.errors import Unavailable
@@ -723,3 +724,35 @@ def test_old_boards_are_thinned(fake: World, monkeypatch: pytest.MonkeyPatch) ->
 
 def olds(world: World) -> list[str]:
     return [s.published_at for s in world.store.snapshots.published() if s.method == "old"]
+
+
+def test_void_rates_are_published_for_all_web_processes_alike(
+    fake: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arena.worker, "_VOID_RATES_SECONDS", 0.05)
+    told = {"online": {"m0": 0.25}}
+    monkeypatch.setattr(fake.store.battles, "void_rates", lambda: told)
+    with fake.working():
+        wait_until(lambda: fake.store.figures.void_rates("online"), 5, what="the rates")
+        assert fake.store.figures.void_rates("online") == {"m0": 0.25}
+        told = {"online": {"m0": 0.5}}
+        wait_until(
+            lambda: fake.store.figures.void_rates("online") == {"m0": 0.5}, 5, what="new rates"
+        )
+
+
+def test_a_worker_that_finds_pages_publishes_the_same_board(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arena.counting, "PAGE", 16)
+    votes = world.votes(50)
+    world.remark("exclusion", votes[3])
+    with world.working():
+        world.wait_for_board()
+    assert world.store.pages.get(2) is not None
+    world.remark("exclusion", votes[20])  # in a page that is kept
+    world.votes(1)
+    with world.working():
+        board = world.wait_for_board()
+    assert total(board) == 49
+    world.assert_clean(board)

@@ -165,7 +165,8 @@ def test_a_failed_follow_up_leaves_the_turns_before_it_to_vote_on(seat: Page, st
     ("status", "slug", "words"),
     [
         (HTTPStatus.TOO_MANY_REQUESTS, "too-many", "too much at once"),
-        (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "All places are taken"),
+        (HTTPStatus.TOO_MANY_REQUESTS, "too-often", "a lot in one minute"),
+        (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "A part of the arena is away"),
     ],
 )
 def test_a_refusal_for_now_counts_down_and_keeps_the_prompt(

@@ -12,11 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from arena.battle import Message
 from arena.demo import roster
 from arena.demo.roster import demo_entries, demo_processes
 from arena.endpoints import build
 from arena.errors import EndpointBroken
-from arena.interfaces import Deadlines, Finished, Message, ModelEntry
+from arena.interfaces import Deadlines, Finished, ModelEntry
 
 pytestmark = pytest.mark.demo_model
 ENTRIES = {entry.id: entry for entry in demo_entries()[0]}

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from llmock.testing import LLMockServer
 
+from arena.battle import Message
 from arena.endpoints import build
 from arena.errors import (
     EndpointBroken,
@@ -19,7 +20,7 @@ from arena.errors import (
     EndpointTimeout,
     EndpointUnreachable,
 )
-from arena.interfaces import AnswerStream, Deadlines, Finished, Message, ModelEntry
+from arena.interfaces import AnswerStream, Deadlines, Finished, ModelEntry
 
 TEXT = "One word after another, until there is nothing left to say."
 

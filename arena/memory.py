@@ -1,0 +1,46 @@
+"""What this process may take, and what it gives back."""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+
+
+@contextmanager
+def bounded(more: int) -> Iterator[None]:
+    """Let this process take at most `more` bytes more than it has; beyond, `MemoryError` rises.
+
+    Only Linux can tell and hold the bound; elsewhere there is none.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    bound = _data() + more
+    others = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    if not _STATUS.exists() or any(limit <= bound for limit in others):
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _data() -> int:
+    """Bytes of private memory that this process can write to."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), 0)
+
+
+def give_back() -> None:
+    """Return what was freed to the system: glibc keeps most of it, and others need it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,242 @@
+"""The web server's worker: no thread is given to a request before all of it has come.
+
+gunicorn's threaded worker hands every new connection to a thread, which then waits for as long as
+the client likes: as many half-sent requests as there are threads stop the whole process. Here the
+loop that watches idle connections also collects what they send. A thread sees complete requests
+only; whoever sends too slowly or too much is closed, and so is who does not read an answer.
+
+gunicorn also waits in that loop, for up to two seconds, until a client whose connection is at its
+end has closed it too. Here nobody waits for that.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from selectors import EVENT_READ
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]  # no types
+
+_REQUEST_SECONDS = 10.0
+"""In which a request must have come, however much of it there is."""
+
+_LAST_SECONDS = 2.0
+"""For a client to close its side at the end, and for a request when the process is stopping."""
+
+_SURPLUS_SECONDS = 0.01
+"""For what a client sends beyond what was collected: it has sent more than is accepted."""
+
+_STALL_SECONDS = 30
+"""Longest wait for a client to take, or to send, the next piece while a thread deals with it."""
+
+_MOST_HEAD_BYTES = 65_536
+_FRAMING = 8
+"""How many times its content a body may have with its framing: chunks of one byte have six."""
+_LONGEST_CHUNK_LINE = 1_024
+_PIECE = 65_536
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_EXPECTS = re.compile(rb"\r\nexpect:", re.IGNORECASE)
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\r\n]*)?\r\n")
+
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout"
+_TOO_LARGE = b"HTTP/1.1 413 Content Too Large"
+_HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large"
+
+
+class Arriving:
+    """The bytes of one request so far, and whether a thread can deal with them.
+
+    What is malformed counts as complete, so that gunicorn refuses it; a body over `most_body` does
+    too, because the application refuses it and reads no more of it than there is.
+    """
+
+    def __init__(self, most_body: int, begun: bytes = b"") -> None:
+        self.data = bytearray(begun)
+        self.expects_word = False
+        self._most_body = most_body
+        self._head = 0  # where it ends
+        self._end: int | None = None  # where a body of known length does
+        self._chunk = 0  # where the next chunk begins
+        self._decoded = 0  # what the chunks before it hold
+
+    def add(self, piece: bytes) -> None:
+        self.data += piece
+
+    def excess(self) -> bytes:
+        """Why it is not worth waiting for the rest, as a status line; else nothing."""
+        if not self._head:
+            return _HEAD_TOO_LARGE if len(self.data) > _MOST_HEAD_BYTES else b""
+        framed = len(self.data) - self._head
+        return _TOO_LARGE if framed > _FRAMING * self._most_body + _MOST_HEAD_BYTES else b""
+
+    def is_complete(self) -> bool:
+        if not self._head and not self._find_head():
+            return False
+        if self._end is not None:
+            return len(self.data) >= self._end
+        return self._has_all_chunks()
+
+    def _find_head(self) -> bool:
+        if self.data.startswith((b"\r", b"\n")):  # empty lines before a request mean nothing
+            self.data = self.data.lstrip(b"\r\n")
+        found = self.data.find(b"\r\n\r\n")
+        if found < 0:
+            return False
+        self._head = self._chunk = found + 4
+        head = bytes(self.data[: found + 2])
+        self.expects_word = _EXPECTS.search(head) is not None
+        if not _CHUNKED.search(head):
+            length = _LENGTH.search(head)
+            body = int(length[1]) if length else 0
+            self._end = self._head + (body if body <= self._most_body else 0)
+        return True
+
+    def _has_all_chunks(self) -> bool:
+        while True:
+            line = _CHUNK_LINE.match(self.data, self._chunk)
+            if line is None:
+                return not self._line_may_go_on()
+            size, begin = int(line[1], 16), line.end()
+            if size == 0:
+                return self.data.find(b"\r\n\r\n", begin - 2) >= 0
+            if begin + size + 2 > len(self.data):
+                return self._decoded + len(self.data) - begin > self._most_body
+            self._decoded += size
+            self._chunk = begin + size + 2
+
+    def _line_may_go_on(self) -> bool:
+        end = self.data.find(b"\r\n", self._chunk)
+        return end < 0 and len(self.data) - self._chunk < _LONGEST_CHUNK_LINE
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's threaded worker, with the patience in its loop instead of in its threads."""
+
+    def init_process(self) -> None:
+        # both in the order of their beginning, which is that of their end
+        self._arriving: dict[TConn, tuple[Arriving, float]] = {}
+        self._leaving: dict[TConn, float] = {}
+        super().init_process()
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Collect the connection's next request; gunicorn calls this when one may be coming."""
+        read_ahead = conn.parser.unreader.take_buffered() if conn.initialized else b""
+        arriving = Arriving(self.wsgi.config["MAX_CONTENT_LENGTH"], read_ahead)
+        self._arriving[conn] = arriving, time.monotonic()
+        conn.sock.setblocking(False)
+        self.poller.register(conn.sock, EVENT_READ, lambda _sock: self._receive(conn))
+        if arriving.data:
+            self._look(conn, arriving)
+
+    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        """Go on with the connection, or take leave of it."""
+        if fs.cancelled() or not fs.result():
+            self._see_off(conn)
+        else:
+            super().finish_request(conn, fs)
+
+    def murder_pending(self) -> None:
+        """Close what did not come, or did not leave, in time."""
+        super().murder_pending()
+        now = time.monotonic()
+        patience = _REQUEST_SECONDS if self.alive else _LAST_SECONDS
+        for conn, (arriving, since) in list(self._arriving.items()):
+            if now - since < patience:
+                break
+            self._refuse(conn, _TOO_SLOW if arriving.data else b"")
+        for conn, since in list(self._leaving.items()):
+            if now - since < _LAST_SECONDS:
+                break
+            self._close(conn)
+
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        surplus = time.monotonic() + _SURPLUS_SECONDS
+        return keepalive and bool(conn.parser.finish_body(deadline=surplus))
+
+    def _receive(self, conn: TConn) -> None:
+        piece = _received(conn.sock)
+        if piece is None:
+            return
+        arriving, _ = self._arriving[conn]
+        arriving.add(piece)
+        if piece:
+            self._look(conn, arriving)
+        else:
+            self._refuse(conn)
+
+    def _look(self, conn: TConn, arriving: Arriving) -> None:
+        if arriving.is_complete():
+            self._hand_over(conn, bytes(arriving.data))
+        elif why := arriving.excess():
+            self._refuse(conn, why)
+        elif arriving.expects_word:
+            arriving.expects_word = False
+            _say(conn.sock, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _hand_over(self, conn: TConn, data: bytes) -> None:
+        self.poller.unregister(conn.sock)
+        del self._arriving[conn]
+        if not conn.initialized:
+            _limit_stalls(conn.sock)
+            conn.init()
+        conn.data_ready = True  # or a thread would wait for it
+        conn.parser.unreader.unread(data)
+        super().enqueue_req(conn)
+
+    def _refuse(self, conn: TConn, why: bytes = b"") -> None:
+        self.poller.unregister(conn.sock)
+        del self._arriving[conn]
+        if why:
+            _say(conn.sock, why + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        self._see_off(conn)
+
+    def _see_off(self, conn: TConn) -> None:
+        """Say that nothing more comes, and close when the client has heard it (RFC 9112, 9.6)."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+            self.poller.register(conn.sock, EVENT_READ, lambda _sock: self._hear_out(conn))
+        except (OSError, ValueError):  # the client, or a thread, has closed it already
+            self.nr_conns -= 1
+            conn.close()
+        else:
+            self._leaving[conn] = time.monotonic()
+
+    def _hear_out(self, conn: TConn) -> None:
+        if _received(conn.sock) == b"":
+            self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        del self._leaving[conn]
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
+
+def _received(sock: socket.socket) -> bytes | None:
+    """What has come; nothing at the end, None when nothing is there yet."""
+    try:
+        return sock.recv(_PIECE)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
+def _say(sock: socket.socket, words: bytes) -> None:
+    """Send a few bytes, if there is room for them."""
+    with suppress(OSError):
+        sock.send(words)
+
+
+def _limit_stalls(sock: socket.socket) -> None:
+    patience = struct.pack("ll", _STALL_SECONDS, 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)

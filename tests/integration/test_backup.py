@@ -1,0 +1,310 @@
+"""Backup while votes come in, and restore into an empty place, on both databases."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import stat
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from werkzeug.serving import make_server
+
+from arena import backup
+from arena.errors import ArenaError, BadFile, BadSetting
+from arena.settings import Settings
+from arena.store.engine import Database
+from arena.store.migrate import upgrade
+from tests.aftermath import expect_complete
+from tests.arena.http_world import World
+from tests.services import redis_server
+from tests.voter import Voter, voted_battle
+
+KEY = "0123456789abcdef" * 4
+
+
+@contextmanager
+def no_bar(_length: int, _label: str) -> Iterator[Callable[[int], None]]:
+    yield lambda _step: None
+
+
+def settings_in(folder: Path, url: str | None = None) -> Settings:
+    environ = {"ARENA_DATA": str(folder), "ARENA_CONFIG": str(folder / "arena.toml")}
+    return Settings.from_environment(environ | ({"DATABASE_URL": url} if url else {}))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def urls(request: pytest.FixtureRequest) -> tuple[str | None, str | None]:
+    """The databases of two arenas; None is SQLite in the data folder."""
+    if request.param == "sqlite":
+        return None, None
+    first: str = request.getfixturevalue("postgres_url")
+    name = urlsplit(first).path.removeprefix("/")
+    second = first.replace(f"/{name}?", f"/{name}_second?")
+    with psycopg.connect(first.replace("+psycopg", ""), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}_second")
+        request.addfinalizer(lambda: _drop(first, f"{name}_second"))
+    return first, second
+
+
+def _drop(url: str, name: str) -> None:
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def served(folder: Path, url: str | None) -> Iterator[str]:
+    """A whole arena on this folder and database, and its address."""
+    database = {"database_url": url} if url else {}
+    with redis_server() as redis, World(folder, redis, **database) as world:
+        server = make_server("127.0.0.1", 0, world.app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+def test_a_backup_made_while_votes_come_in_is_a_prefix_of_the_log(
+    tmp_path: Path, urls: tuple[str | None, str | None]
+) -> None:
+    first, second = (
+        settings_in(tmp_path / name, url) for name, url in zip("ab", urls, strict=True)
+    )
+    first.data.mkdir()
+    file, done = tmp_path / "arena.tar", threading.Event()
+
+    def keep_voting(url: str) -> list[str]:
+        receipts = []
+        while not done.is_set():
+            receipts.append(voted_battle(url, len(receipts) % 5 - 2))
+        return receipts
+
+    with served(first.data, urls[0]) as url, Voter(url) as voter, ThreadPoolExecutor(3) as voters:
+        battle = voter.start("Mine.")
+        voter.wait_for(battle, "ready")
+        early = [voter.vote(battle, 2).json()["receipt"]]
+        expect_complete(url, early)
+        cookies = dict(voter.http.cookies)
+        votes = [voters.submit(keep_voting, url) for _ in range(3)]
+        expect_complete(url, [voted_battle(url, 0)])
+        made = backup.create(first, file, no_bar)
+        voted_battle(url, 1)
+        done.set()
+        everything = early + [one for vote in votes for one in vote.result(60)]
+        whole = expect_complete(url, everything)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert not list(tmp_path.glob(".arena.tar*")), "no draft is left"
+
+    backup.restore(second, file, no_bar)
+    with served(second.data, urls[1]) as url, Voter(url) as voter:
+        log = expect_complete(url, early)
+        assert 2 <= made.log_position <= len(log) < len(whole)
+        assert log[: made.log_position] == whole[: made.log_position]
+        assert {row["hash"] for row in log} <= {row["hash"] for row in whole}
+        voter.http.cookies.update(cookies)
+        assert voter.look(battle)["receipt"] == early[0]
+        expect_complete(url, [voted_battle(url, 1)])
+    with pytest.raises(BadFile, match="would be lost"):
+        backup.restore(second, file, no_bar)
+    backup.restore(second, file, no_bar, replace=True)
+
+
+# --- what cannot be restored --------------------------------------------------------------------
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Settings:
+    """A data folder with a database, a key and a roster."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "secret.key").write_text(KEY)
+    (data / "arena.toml").write_text("# nobody yet\n")
+    settings = settings_in(data)
+    database = Database(settings.database_url)
+    upgrade(database)
+    database.close()
+    return settings
+
+
+@pytest.fixture
+def saved(house: Settings, tmp_path: Path) -> Path:
+    file = tmp_path / "saved.tar"
+    backup.create(house, file, no_bar)
+    return file
+
+
+def rewritten(file: Path, change: Callable[[str, bytes], tuple[str, bytes] | None]) -> Path:
+    """The archive with its members changed; None leaves one out."""
+    other = file.with_name("other.tar")
+    with tarfile.open(file) as old, tarfile.open(other, "w") as new:
+        for entry in old:
+            opened = old.extractfile(entry)
+            assert opened is not None
+            if (changed := change(entry.name, opened.read())) is not None:
+                info = tarfile.TarInfo(changed[0])
+                info.size = len(changed[1])
+                new.addfile(info, io.BytesIO(changed[1]))
+    return other
+
+
+def manifest_with(**fields: Any) -> Callable[[str, bytes], tuple[str, bytes]]:
+    def change(name: str, content: bytes) -> tuple[str, bytes]:
+        if name == "manifest.json":
+            content = json.dumps(json.loads(content) | fields).encode()
+        return name, content
+
+    return change
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*.*")}
+
+
+def files(folder: Path) -> dict[str, bytes | None]:
+    """The same, but of the database only that it is there."""
+    kept = {name for name in tree(folder) if not name.endswith(("-wal", "-shm"))}
+    return {name: None if name == "arena.db" else (folder / name).read_bytes() for name in kept}
+
+
+DAMAGE = {
+    "a changed byte": (lambda n, c: (n, c[:-1] + b"x" if n.endswith(".sqlite") else c), "SHA-256"),
+    "a lost file": (lambda n, c: None if n == "secret.key" else (n, c), "secret.key is missing"),
+    "no manifest": (lambda n, c: None if n == "manifest.json" else (n, c), "manifest"),
+    "a strange manifest": (lambda n, c: (n, b"[]" if n == "manifest.json" else c), "manifest"),
+    "a newer schema": (manifest_with(schema="9999"), "newer than this program"),
+    "an unknown format": (manifest_with(format=2), "unknown format"),
+    "another database": (manifest_with(database="postgresql"), "no backup has"),
+    "a path that leads away": (
+        lambda n, c: (n, c.replace(b"secret.key", b"../x.key")),
+        "no backup has",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_an_archive_that_is_not_as_it_was_made_changes_nothing(
+    saved: Path, tmp_path: Path, kind: str
+) -> None:
+    change, said = DAMAGE[kind]
+    empty = settings_in(tmp_path / "empty")
+    with pytest.raises(BadFile, match=said):
+        backup.restore(empty, rewritten(saved, change), no_bar)
+    assert tree(empty.data) == {}
+
+
+@pytest.mark.parametrize("share", [0, 0.2, 0.5, 0.99])
+def test_an_archive_that_was_cut_off_changes_nothing(
+    saved: Path, tmp_path: Path, share: float
+) -> None:
+    whole = saved.read_bytes().rstrip(b"\0")
+    saved.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(BadFile):
+        backup.restore(settings_in(tmp_path / "empty"), saved, no_bar)
+    assert tree(tmp_path / "empty") == {}
+
+
+def test_an_archive_whose_database_is_damaged_inside_changes_nothing(
+    house: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = house.data / "arena.db"
+    content = bytearray(database.read_bytes())
+    content[3 * 4096 : 3 * 4096 + 200] = b"\xff" * 200
+    database.write_bytes(content)
+    with pytest.raises(BadSetting, match="damaged"):
+        backup.create(house, tmp_path / "never.tar", no_bar)
+    assert not (tmp_path / "never.tar").exists()
+
+
+def test_what_is_there_is_kept_unless_it_is_given_up(house: Settings, saved: Path) -> None:
+    (house.data / "secret.key").write_text("another key" * 4)
+    before = tree(house.data)
+    with pytest.raises(BadFile, match=r"arena\.db and .*secret\.key would be lost"):
+        backup.restore(house, saved, no_bar)
+    assert tree(house.data) == before
+    backup.restore(house, saved, no_bar, replace=True)
+    assert (house.data / "secret.key").read_text() == KEY
+    assert stat.S_IMODE((house.data / "arena.db").stat().st_mode) == 0o600
+
+
+def test_a_database_in_use_is_not_replaced(house: Settings, saved: Path) -> None:
+    with closing(sqlite3.connect(house.data / "arena.db")) as user:
+        user.execute("SELECT count(*) FROM records").fetchone()
+        with pytest.raises(BadSetting, match="in use"):
+            backup.restore(house, saved, no_bar, replace=True)
+    backup.restore(house, saved, no_bar, replace=True)
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_restore_that_fails_half_way_puts_everything_back(
+    house: Settings, saved: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    (house.data / "secret.key").write_text("another key" * 4)
+    (house.data / "arena.toml").write_text("# changed\n")
+    with closing(sqlite3.connect(house.data / "arena.db")) as mine:
+        mine.execute("CREATE TABLE mine (x)")
+    before, steps = files(house.data), iter(range(99))
+    rename = Path.rename
+
+    def failing(source: Path, target: Path) -> Path:
+        if source.name.endswith(".new") and next(steps) == step:
+            raise OSError(28, "No space left on device")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(BadFile, match="No space left"):
+        backup.restore(house, saved, no_bar, replace=True)
+    assert files(house.data) == before
+    with closing(sqlite3.connect(house.data / "arena.db")) as mine:
+        mine.execute("SELECT x FROM mine")
+
+
+def test_a_backup_that_fails_leaves_the_last_one(house: Settings, saved: Path) -> None:
+    before = saved.read_bytes()
+    (house.data / "arena.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(BadSetting, match="cannot be read"):
+        backup.create(house, saved, no_bar)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.glob(".saved*")) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [(None, "is not on PATH"), ("pg_dump (PostgreSQL) 9.6.1", "older than")]
+)
+@pytest.mark.postgres
+def test_programs_that_are_missing_or_too_old_are_named(
+    postgres_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str | None,
+    said: str,
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    if version is not None:
+        (programs / "pg_dump").write_text(f"#!/bin/sh\necho '{version}'\n")
+        (programs / "pg_dump").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(ArenaError, match=said):
+        backup.create(settings_in(tmp_path, postgres_url), tmp_path / "x.tar", no_bar)
+
+
+def test_settings_elsewhere_do_not_matter(house: Settings, saved: Path, tmp_path: Path) -> None:
+    """The archive's names are its own: another place for the roster's file is fine."""
+    other = replace(settings_in(tmp_path / "other"), config=tmp_path / "etc" / "models.toml")
+    backup.restore(other, saved, no_bar)
+    assert other.config.read_text() == "# nobody yet\n"
+    assert other.secret_key() == KEY
