@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -123,6 +124,15 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     for part in (admin, admin_models, admin_campaigns, admin_moderation):
         app.register_blueprint(part.blueprint)
     return app
+
+
+def when_ready(_server: object) -> None:
+    """What gunicorn calls before it forks: the modules loaded so far stay shared memory.
+
+    A collection in a worker would write to each object, and so copy it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def post_fork(_server: object, worker: Any) -> None:

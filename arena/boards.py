@@ -226,12 +226,16 @@ def superseded(published: Sequence[Published], at: datetime) -> list[int]:
     """Ids of the snapshots that need not be kept; `published` is in order of publication.
 
     Of each board are kept: the newest twenty, the last of each minute for an hour, the last of
-    each hour for two days, and the last of each day for ever.
+    each hour for two days, and the last of each day for ever. Of a board that is not its campaign's
+    own only the newest: no history is told of it, and there are five for each that is.
     """
     kept: dict[tuple[str, ...], int] = {}
     newest: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for snapshot in published:
         board = (snapshot.campaign, snapshot.category, snapshot.method)
+        if not snapshot.official:
+            kept[board] = snapshot.id
+            continue
         newest[board].append(snapshot.id)
         kept[*board, _period(snapshot.published_at, at)] = snapshot.id  # later ones replace it
     needed = {*kept.values(), *(number for ids in newest.values() for number in ids[-_NEWEST:])}

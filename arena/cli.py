@@ -212,9 +212,10 @@ def _children(settings: Settings, *, demo: bool) -> list[supervisor.Child]:
         ]
     return [
         *children,
-        supervisor.Child("worker", [*python, "arena.cli", "worker"], env),
         supervisor.Child("runner", [*python, "arena.cli", "runner"], env),
         supervisor.web_child(settings, env),
+        # last: voters wait for the others, and it loads the most
+        supervisor.Child("worker", [*python, "arena.cli", "worker"], env),
     ]
 
 
@@ -249,6 +250,8 @@ def _seed(settings: Settings, say: Callable[[str], None]) -> None:
 @main.command()
 def web() -> None:
     """One web server (gunicorn), with ARENA_WEB_WORKERS processes."""
+    from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]  # noqa: PLC0415  as below
+
     settings = _shared_settings(signs=True)
     logs.configure(settings.log_level, settings.log_format, "web")
     with _opened(settings) as store:
@@ -261,8 +264,9 @@ def web() -> None:
                 settings.config,
             )
     _allow_files(open_files.needed_by_web(settings), "ARENA_WEB_THREADS")
-    command = supervisor.web_command(settings)
-    os.execv(command[0], command)  # noqa: S606  the command is our own
+    # in this process: to begin anew as `python -m gunicorn` would load everything once more
+    sys.argv = supervisor.web_command(settings)[2:]
+    run()
 
 
 @main.command()

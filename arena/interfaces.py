@@ -312,8 +312,7 @@ class Room:
         """Raises `TooMany` or `NoRoom` when so many that run leave no place for one more."""
         if of_voter >= self.each:
             raise TooMany(
-                f"At most {self.each} battles may run at once; "
-                "wait for one to finish, or skip it.",
+                f"At most {self.each} battles may run at once; wait for one to finish, or skip it.",
                 retry_after=5,
             )
         if of_all >= self.together:
@@ -590,6 +589,7 @@ class Published:
     category: str
     method: str
     published_at: str
+    official: bool = True
 
 
 class SnapshotStore(Protocol):

@@ -69,19 +69,13 @@ def pages(
 
 
 def _consented(page: Columns, consent: Mapping[str, bool]) -> Columns:
-    said = {
-        "winner": [
-            "both_bad" if both_bad else winner
-            for winner, both_bad in zip(page["winner"], page["both_bad"], strict=True)
-        ]
-    }
     given = [consent[campaign] for campaign in page["campaign"]]
-    if not all(given):
-        for name in _TEXTS:
-            said[name] = [
-                text if is_given else None for text, is_given in zip(page[name], given, strict=True)
-            ]
-    return page | said
+    if all(given):
+        return page
+    return page | {
+        name: [text if is_given else None for text, is_given in zip(page[name], given, strict=True)]
+        for name in _TEXTS
+    }
 
 
 def rows(pages: Iterable[Columns]) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
+_M_MMAP_THRESHOLD = -3  # of <malloc.h>
 
 
 @contextmanager
@@ -44,3 +45,14 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def return_large_blocks() -> None:
+    """Let every freed block of a megabyte go back to the system at once.
+
+    By itself glibc learns to keep ever larger ones, and the worker's columns would lie between
+    their remains: 40 MB of 160 at a million votes.
+    """
+    option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if option is not None:
+        option(_M_MMAP_THRESHOLD, 2**20)

@@ -94,6 +94,10 @@ REDIS_ERRORS = _counter("arena_redis_errors", "Calls that Redis failed", "proces
 ACKNOWLEDGED = "acknowledged"
 
 _process = "here"
+_shared: _Folder | None = None
+
+# The library would share because of its own variable, which a parent may have left behind.
+values.ValueClass = values.MutexValue
 
 
 def here() -> str:
@@ -200,7 +204,7 @@ def share(path: Path, process: str) -> None:
 
     To be called once, before anything is counted.
     """
-    global _process  # noqa: PLW0603  the library's own choice of a place is as global
+    global _process, _shared  # noqa: PLW0603  the library's own choice of a place is as global
     _process = process
     name, folder = f"{process}-{os.getpid()}", _Folder(path)
     try:
@@ -210,26 +214,27 @@ def share(path: Path, process: str) -> None:
     except OSError as error:
         _log.warning("metrics stay in this process, %s is no place for them: %s", path, error)
         return
+    _shared = folder
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(path)
     values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
     REDIS_ERRORS.labels(process)  # from zero, so that the first one is a rise
 
 
-def exposition(path: Path, *collectors: Collector) -> bytes:
+def exposition(*collectors: Collector) -> bytes:
     """All of this machine, and what the collectors add, in Prometheus's text format."""
     own = CollectorRegistry(auto_describe=False)
     for collector in collectors:
         own.register(collector)
-    return _of_processes(_Folder(path)) + generate_latest(own)
+    return _of_processes() + generate_latest(own)
 
 
-def _of_processes(folder: _Folder) -> bytes:
-    if not getattr(values.ValueClass, "_multiprocess", False):
+def _of_processes() -> bytes:
+    if _shared is None:
         return generate_latest(OURS)
     registry = CollectorRegistry(auto_describe=False)
-    with folder.locked():
-        registry.register(_Processes(folder.bury()))
-        MultiProcessCollector(registry, str(folder.path))  # type: ignore[no-untyped-call]
+    with _shared.locked():
+        registry.register(_Processes(_shared.bury()))
+        MultiProcessCollector(registry, str(_shared.path))  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
 

@@ -1,8 +1,8 @@
 """The log as Parquet: the rows of the JSONL export with the same names and types.
 
 Conversations are lists of messages as in lmarena-ai/arena-human-preference-140k. A message that is
-more than a role and plain text (an imported one may be) is in `json` as it is. `data` of a record is
-JSON text, because each kind of record has other fields there.
+more than a role and plain text (an imported one may be) is in `json` as it is. `data` of a record
+is JSON text, because each kind of record has other fields there.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ _LAST_SECONDS = 2.0
 _SURPLUS_SECONDS = 0.01
 """For what a client sends beyond what was collected: it has sent more than is accepted."""
 
-_STALL_SECONDS = 30
-"""Longest wait for a client to take, or to send, the next piece while a thread deals with it."""
+_STALL_SECONDS = 10
+"""Longest wait for a client to take the next bytes; a piece that it takes in part has it again."""
 
 _MOST_HEAD_BYTES = 65_536
 _FRAMING = 8

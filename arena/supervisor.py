@@ -347,7 +347,8 @@ class _Supervisor:
                 return
         if not self._announced:
             self._announced = True
-            self._banner()
+            with self._output():
+                self._banner()
 
     def _has_come_up(self, slot: _Slot) -> bool:
         if not slot.was_ready and slot.running is not None:
@@ -435,10 +436,17 @@ class _Supervisor:
         text = "".join(f"{line}\n" for line in lines)
         if self._out is None:
             return
-        try:
+        with self._output():
             self._out.write(text)
             self._out.flush()
-        except OSError:
+
+    @contextmanager
+    def _output(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                return  # lines are missing from the log, and nothing else is
             # the terminal or pipe is gone, and nobody could see what we do
             self._out = None
             self._signals.stops += 1

@@ -456,7 +456,7 @@ class _Row:
         return whole
 
     def whole_message(self, field: str, message: dict[str, Any]) -> dict[str, Any]:
-        """A message of our Parquet export (`arena.parquet`) as it was before; others as they are."""
+        """A message of our Parquet export (`arena.parquet`) as it was; others as they are."""
         if message.keys() != {"role", "content", "json"}:
             return message
         if message["json"] is None:

@@ -35,7 +35,7 @@ from arena.leaderboard import (
     decision_is_due,
 )
 from arena.leases import WORKER, Watch, take_if_abandoned
-from arena.memory import give_back
+from arena.memory import give_back, return_large_blocks
 from arena.tally import Tally
 
 _log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Take the lease, work, and begin again when it is lost, until `stop` is set."""
+        return_large_blocks()
         while not stop.is_set():
             try:
                 lease = take_if_abandoned(self._store.leases, self._watch, WORKER, self.id)
@@ -309,7 +310,10 @@ class _Shift:
         stale = list(self._stale())
         due = [board for board in stale if time.monotonic() >= self._rest_of(board[0])]
         others = sorted((b for b in due if b[0].other), key=lambda b: (self._rest_of(b[0]), b[0]))
-        official = sorted((b for b in due if not b[0].other), key=lambda b: b[0])
+        # the board of all votes first: it is the one that is looked at
+        official = sorted(
+            (b for b in due if not b[0].other), key=lambda b: (b[0].category != OVERALL, b[0])
+        )
         for key, pinned in (*official, *others[:1]):
             with self._alone(f"board {key}"):
                 self._rests_until[key] = time.monotonic() + _FAILED_SECONDS

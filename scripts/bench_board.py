@@ -3,7 +3,7 @@
 
 250 models are on the board. wrk asks over kept connections with the ETag of the newest board, then
 without one (the whole board, compressed). The baseline in the same run: a bare Flask app that
-answers a constant with an ETag, under the same gunicorn settings.
+answers a constant with an ETag, under gunicorn with as many processes and threads.
 
     apt-get install wrk
     .venv/bin/python scripts/bench_board.py [--seconds 10] [--connections 8] [--models 250]
@@ -16,17 +16,17 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 from machine import wait_until_up
 from synthetic_log import Figure, arena, running, show, stands_for, wait, world
 
-from arena.supervisor import web_command
 from tests.services import UNHURRIED, free_port
 
 GOAL_RATE, GOAL_P99_MS = 1_500, 20
@@ -74,8 +74,10 @@ def report(options: argparse.Namespace) -> list[Figure]:
         wait("the board", lambda: stands_for(place.store, {"overall"}, VOTES))
         stack.enter_context(running(arena("web"), place.env))
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
-        command = web_command(replace(place.settings, port=bare_port))
-        command[command.index("arena.app:wsgi()")] = "bare:make()"
+        command = [sys.executable, "-m", "gunicorn", "bare:make()", "--worker-class", "gthread"]
+        command += ["--workers", str(place.settings.web_workers), "--no-control-socket"]
+        command += ["--threads", str(place.settings.web_threads), "--keep-alive", "15"]
+        command += ["--bind", f"127.0.0.1:{bare_port}"]
         env = {"PYTHONPATH": str(Path(__file__).parent), "BARE_DATABASE": f"{scratch}/bare.db"}
         stack.enter_context(running(command, env))
         wait_until_up(constant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from arena.tally import Tally, Vote
 from tests.services import wait_until
 
 Row = dict[str, Any]
+
+_POLL_SECONDS = 0.1  # the arena is busy enough
 
 
 def log_of(url: str, after: int = 0) -> list[Row]:
@@ -39,6 +42,7 @@ def expect_complete(url: str, receipts: Collection[str], timeout: float = 20) ->
     log: list[Row] = []
 
     def everything_is_on_the_board() -> dict[str, Any] | None:
+        time.sleep(_POLL_SECONDS)
         log.extend(log_of(url, after=log[-1]["seq"] if log else 0))
         if not set(receipts) <= {row["hash"] for row in log}:
             return None

@@ -926,7 +926,7 @@ class FakeSnapshots:
     def published(self) -> list[Published]:
         with self._db.transaction():
             return [
-                Published(number, row.campaign, row.category, row.method, row.published_at)
+                Published(number, *(getattr(row, name) for name in Published.__slots__[1:]))
                 for number, row in self._rows.items()
             ]
 

@@ -79,7 +79,7 @@ Event = Write | Sync | Removal | Sent
 
 def ended(trace: Path, process: int) -> bool:
     """Whether a process is over, and all that it did is in the trace."""
-    return re.search(rf"^{process} \+\+\+", trace.read_text(), re.MULTILINE) is not None
+    return re.search(rf"^{process} +\+\+\+", trace.read_text(), re.MULTILINE) is not None
 
 
 def events(trace: Path, folder: Path) -> list[Event]:

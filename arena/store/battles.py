@@ -92,6 +92,15 @@ def _turn(row: Row[Any]) -> Turn:
     )
 
 
+def in_state(*states: BattleState) -> ColumnElement[bool]:
+    """The battle is in one of these states. They are written out in the order of an index that
+    holds only such battles: with parameters in their place SQLite would read every battle.
+    """
+    return battles.c.state.in_(
+        bindparam("states", states, expanding=True, literal_execute=True, unique=True)
+    )
+
+
 def move(battle_id: ColumnElement[str] | str, target: BattleState) -> Update:
     """The conditional UPDATE into `target`: it touches no row unless the move is legal now."""
     return (
@@ -156,7 +165,7 @@ class SqlBattles:
         return None if row is None else _turn(row)
 
     def running(self, voter: str | None = None) -> int:
-        query = select(func.count()).select_from(battles).where(battles.c.state.in_(_OPEN))
+        query = select(func.count()).select_from(battles).where(in_state(*_OPEN))
         if voter is not None:
             query = query.where(battles.c.voter == voter)
         with self._db.read() as connection:
@@ -178,7 +187,7 @@ class SqlBattles:
             return {name: count for name, count in connection.execute(query)}
 
     def void_rates(self) -> dict[str, dict[str, float]]:
-        over = battles.c.state.in_((BattleState.voted, BattleState.skipped, BattleState.void))
+        over = in_state(BattleState.voted, BattleState.skipped, BattleState.void)
         pair = (battles.c.campaign, *_MODELS)
         # a battle knows how many turns it had: their long rows are not read
         played = select(*pair, func.sum(battles.c.turn)).where(over).group_by(*pair)
@@ -205,7 +214,7 @@ class SqlBattles:
             return list(
                 connection.execute(
                     select(battles.c.id)
-                    .where(battles.c.state.in_(_OPEN), battles.c.claimed_by.is_(None))
+                    .where(in_state(*_OPEN), battles.c.claimed_by.is_(None))
                     .order_by(battles.c.created_at)
                 ).scalars()
             )
@@ -228,7 +237,9 @@ class SqlBattles:
 
     def claimed(self) -> dict[str, list[tuple[str, int]]]:
         query = select(battles.c.claimed_by, battles.c.id, battles.c.turn).where(
-            battles.c.state == BattleState.running, battles.c.claimed_by.is_not(None)
+            in_state(*_OPEN),
+            battles.c.state == BattleState.running,
+            battles.c.claimed_by.is_not(None),
         )
         held = defaultdict(list)
         with self._db.read() as connection:
@@ -296,16 +307,14 @@ class SqlBattles:
                 note_failure(connection, failed, error_kind(error or ""), retry_after)
         return True
 
-    def _check(
-        self, room: Room | None, connection: Connection, voter: ColumnElement[str]
-    ) -> None:
+    def _check(self, room: Room | None, connection: Connection, voter: ColumnElement[str]) -> None:
         """Count what runs; until the end of the transaction nobody else does."""
         if room is None:
             return
         if self._db.dialect == "postgresql":  # in SQLite one transaction writes at a time anyway
             connection.execute(select(func.pg_advisory_xact_lock(_ROOM_LOCK)))
         own = func.count().filter(battles.c.voter == voter)
-        running = select(own, func.count()).where(battles.c.state.in_(_OPEN))
+        running = select(own, func.count()).where(in_state(*_OPEN))
         room.check(*connection.execute(running).one())
 
     @retried

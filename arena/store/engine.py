@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -238,15 +238,13 @@ def _watch_pool(engine: Engine) -> None:
 
 def _postgres_engine(url: str) -> Engine:
     """PostgreSQL, reached as its own library reads the address (several hosts, TLS, sockets)."""
-    from psycopg import connect  # noqa: PLC0415  one machine with SQLite starts without it
-
     arguments = postgres_arguments(url)
     if "prepare_threshold" not in arguments:  # behind a pooler a session is not ours to set up
         ours = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
         arguments["options"] = f"{ours} {arguments.get('options', '')}"
     return create_engine(
         "postgresql+psycopg://",
-        creator=partial(connect, **arguments),
+        connect_args=arguments,
         isolation_level="READ COMMITTED",
         max_overflow=MAX_OVERFLOW,
         pool_pre_ping=True,

@@ -45,6 +45,10 @@ def exported(
     columns: Columns = dict(zip(_NAMES, map(list, zip(*rows, strict=True)), strict=True))
     for name in _JSON:
         columns[name] = _decoded(columns[name])
+    columns["winner"] = [
+        "both_bad" if both_bad else winner
+        for winner, both_bad in zip(columns["winner"], columns["both_bad"], strict=True)
+    ]
     flags, exclusions = _said(connection, until, [row[_ID] for row in rows])
     columns["flags"] = [flags.get(row[_ID], []) for row in rows]
     columns["excluded_reason"] = [exclusions.get(row[_ID]) for row in rows]

@@ -33,7 +33,7 @@ from arena.clock import now
 from arena.interfaces import Act, Campaign, Columns, Counted, Lease, Outcome, StoredVote
 from arena.records import LEAF_FIELDS, Content, LogRow, Record, remark
 from arena.store.audit import write_act
-from arena.store.battles import BATTLE_COLUMNS, battle_of, move
+from arena.store.battles import BATTLE_COLUMNS, battle_of, in_state, move
 from arena.store.engine import Database, retried
 from arena.store.exports import exported
 from arena.store.imports import (
@@ -383,7 +383,7 @@ class SqlVoteLog:
             .select_from(battles.join(turns, last_turn))
             .where(
                 battles.c.campaign.in_(campaigns),
-                battles.c.state.in_((BattleState.skipped, BattleState.void)),
+                in_state(BattleState.skipped, BattleState.void),
             )
             .order_by(battles.c.ended_at, battles.c.id)
             .limit(_BATCH)

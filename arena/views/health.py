@@ -108,6 +108,5 @@ def _of_models(store: Store) -> Iterator[Metric]:
 )
 def metrics() -> Response:
     require_operator()
-    found = services()
-    text = exposition(found.settings.metrics, _StoreCollector(found.store))
+    text = exposition(_StoreCollector(services().store))
     return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")

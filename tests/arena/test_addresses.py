@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -68,9 +69,8 @@ def test_sentinels_and_their_servers_may_speak_tls(tmp_path: Path) -> None:
     ],
 )
 def test_a_redis_that_cannot_be_is_refused(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=".") as refused:
+    with pytest.raises(ValueError, match=re.escape(said)) as refused:
         redis_address(text)
-    assert said in str(refused.value)
     assert PASSWORD not in str(refused.value)
 
 
@@ -108,7 +108,6 @@ def test_behind_a_pooler_nothing_is_prepared() -> None:
     ],
 )
 def test_a_database_that_cannot_be_is_refused(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=".") as refused:
+    with pytest.raises(ValueError, match=re.escape(said)) as refused:
         database_url(text)
-    assert said in str(refused.value)
     assert PASSWORD not in str(refused.value)

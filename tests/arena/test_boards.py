@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -60,6 +61,13 @@ def test_what_was_thinned_once_is_not_thinned_further_at_the_same_time():
     left = [board for board in boards if board.id not in dropped]
     assert superseded(left, NOW) == []
     assert superseded([], NOW) == []
+
+
+def test_of_boards_that_are_not_the_campaigns_own_only_the_newest_is_kept():
+    official = published(*(timedelta(seconds=i) for i in range(5)))
+    others = [replace(board, id=board.id + 100, method="elo", official=False) for board in official]
+    both = sorted(official + others, key=lambda board: board.published_at)
+    assert superseded(both, NOW) == [101, 102, 103, 104]
 
 
 # --- what is remembered for a moment ------------------------------------------------------------

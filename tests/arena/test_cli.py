@@ -108,6 +108,8 @@ COMMANDS = {
     "import": ("FILE",),
     "verify": ("FILE",),
     "db upgrade": (),
+    "backup": ("FILE",),
+    "restore": ("FILE", "--replace"),
 }
 
 
@@ -171,6 +173,34 @@ def test_a_setting_that_cannot_be_used_is_named_in_one_line(
 ) -> None:
     monkeypatch.setenv(name, value)
     refused(run(*command.split()), name)
+
+
+@pytest.mark.parametrize(
+    ("command", "lacks"),
+    [
+        ("web", "REDIS_URL and ARENA_SECRET_KEY"),
+        ("runner", "REDIS_URL"),
+        ("worker", "REDIS_URL"),
+    ],
+)
+def test_one_of_many_machines_makes_nothing_up_that_all_must_have_alike(
+    data: Path, monkeypatch: pytest.MonkeyPatch, command: str, lacks: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://arena:hunter2@127.0.0.1:1/arena")
+    refused(run(command), f"Set {lacks}, alike on every machine", "openssl rand -hex 32")
+    assert not (data / "data").exists()
+
+
+@pytest.mark.parametrize("command", ["db upgrade", "web", "runner", "worker"])
+def test_a_postgresql_that_is_away_is_one_line_that_says_why(
+    data: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://arena:hunter2@127.0.0.1:1/arena")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("ARENA_SECRET_KEY", "k" * 32)
+    result = run(*command.split())
+    refused(result, "DATABASE_URL: PostgreSQL cannot be used", "Connection refused")
+    assert "hunter2" not in result.stderr
 
 
 @pytest.mark.parametrize(

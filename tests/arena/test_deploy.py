@@ -30,7 +30,13 @@ SETTINGS = {variable.name: variable for variable in variables()}
 OF_COMPOSE = {"ARENA_SITE", "ARENA_WEBS", "ARENA_RUNNERS"}
 """What only deploy/compose.yaml reads."""
 
-COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+def interpolated(text: str) -> str:
+    """As compose does it, when nothing is given but what must be."""
+    return re.sub(r"(?<!\$)\$\{\w+:(?:-([^}]*)|\?[^}]*)\}", r"\1", text)
+
+
+COMPOSE: dict[str, Any] = yaml.safe_load(interpolated((DEPLOY / "compose.yaml").read_text()))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PARTS = {name: one for name, one in SERVICES.items() if one["image"].startswith("arena:")}
 

@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 import arena.store.engine
 from arena.errors import BadSetting, Unavailable
-from arena.store.engine import Database
+from arena.store.engine import Database, retried
+from tests.fakes import at_once
 
 
 @pytest.fixture
@@ -79,3 +80,60 @@ def test_an_error_does_not_tell_what_was_written(database: Database) -> None:
 def test_a_database_that_cannot_serve_is_refused(url: str) -> None:
     with pytest.raises(BadSetting):
         Database(url)
+
+
+@pytest.mark.postgres
+def test_two_transactions_that_wait_for_each_other_are_both_done_in_the_end(
+    postgres_url: str,
+) -> None:
+    database = Database(f"{postgres_url}&options=-c%20deadlock_timeout%3D20ms")
+    with database.write() as connection:
+        connection.execute(text("CREATE TABLE things (name TEXT PRIMARY KEY, n INTEGER)"))
+        connection.execute(text("INSERT INTO things VALUES ('a', 0), ('b', 0)"))
+    met = threading.Barrier(2)
+    tries = []
+
+    @retried
+    def count_both(first: str, second: str) -> None:
+        tries.append(first)
+        with database.write() as connection:
+            statement = text("UPDATE things SET n = n + 1 WHERE name = :name")
+            connection.execute(statement, {"name": first})
+            if len(tries) <= 2:  # so that each has what the other one wants
+                met.wait(5)
+            connection.execute(statement, {"name": second})
+
+    at_once([lambda: count_both("a", "b"), lambda: count_both("b", "a")])
+    assert len(tries) == 3, "the database ended one of the two"
+    with database.read() as connection:
+        assert connection.execute(text("SELECT n FROM things")).scalars().all() == [2, 2]
+    database.close()
+
+
+def test_what_is_taken_back_again_and_again_is_an_outage_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arena.store.engine, "_PAUSES", (0.0, 0.0))
+    tries = []
+
+    @retried
+    def hopeless() -> None:
+        tries.append(1)
+        raise arena.store.engine._away(arena.store.engine._TakenBack)
+
+    with pytest.raises(Unavailable) as outage:
+        hopeless()
+    assert (len(tries), outage.value.retry_after) == (3, 2)
+
+
+def test_a_lost_connection_is_not_tried_again_because_it_may_have_been_written() -> None:
+    tries = []
+
+    @retried
+    def lost() -> None:
+        tries.append(1)
+        raise arena.store.engine._away()
+
+    with pytest.raises(Unavailable):
+        lost()
+    assert tries == [1]

@@ -15,10 +15,14 @@ from urllib.parse import quote
 import pytest
 from flask.testing import FlaskClient
 
+from arena.battle import Message
 from arena.boards import METHODS
+from arena.clock import now
 from arena.errors import EndpointBroken, EndpointRefused
 from arena.interfaces import Finished, ModelEntry
+from arena.views.context import VOTER_COOKIE
 from tests.arena.http_world import BEGUN, World
+from tests.fakes import a_battle, a_turn
 from tests.services import redis_server, wait_until
 
 
@@ -81,6 +85,11 @@ class Browser:
         head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
         self.traffic.append(f"{method} {answer.status}\r\n{head}\r\n".encode() + data)
         return data
+
+    def voter(self) -> str:
+        cookie = self._client.get_cookie(VOTER_COOKIE)
+        assert cookie is not None
+        return cookie.value.partition(".")[0]
 
     def start(self, prompt: str) -> str:
         with self._world.held():
@@ -200,6 +209,26 @@ def followed_up(world: World, browser: Browser) -> str:
     return battle
 
 
+def continued(world: World, browser: Browser) -> str:
+    """A battle that goes on with another one, whose names its voter has seen."""
+    assert world.draw.order is not None
+    browser("GET", "/")
+    opening = Message("user", "Who?"), Message("assistant", "Somebody.")
+    battle = a_battle(
+        secrets.token_urlsafe(16),
+        voter=browser.voter(),
+        created_at=now(),
+        model_a=world.draw.order[0],
+        model_b=world.draw.order[1],
+        continued_from="another",
+    )
+    world.store.battles.add(battle, a_turn(battle.id, prompt="hello"), opening)
+    world.services.live.wake_runner(battle.id)
+    browser("GET", f"/api/battles/{battle.id}/events")
+    assert b"Somebody." in browser("GET", f"/api/battles/{battle.id}")
+    return battle.id
+
+
 def skipped(world: World, browser: Browser) -> str:
     battle = ready(world, browser)
     browser("POST", f"/api/battles/{battle}/skip")
@@ -216,6 +245,7 @@ SCENARIOS: dict[str, Callable[[World, Browser], str]] = {
     "side b breaks": failing("b", EndpointBroken, late=True),
     "follow-up": followed_up,
     "follow-up fails": failed_follow_up,
+    "continued": continued,
     "skipped": skipped,
 }
 

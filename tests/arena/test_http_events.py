@@ -296,7 +296,7 @@ def test_streams_over_the_limit_are_refused_and_places_are_given_back(
     path = f"/api/battles/{battle_id}/events"
     cookie = voter.get_cookie("arena_voter")
     assert cookie is not None
-    app = world.new_app(streams=StreamSlots(2))
+    app = world.new_app(streams=StreamSlots(2, each=2))
     client = world.voter(app)
     client.set_cookie("arena_voter", cookie.value)
 

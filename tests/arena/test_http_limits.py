@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from arena.battles import Battles, Limits
+from arena.views.context import StreamSlots
 from arena.views.rates import limited_as
 from tests.arena.http_world import CheckedClient, World, problem
 from tests.services import wait_until
@@ -111,6 +112,26 @@ def test_every_address_but_files_and_health_comes_under_a_rate(world: World) -> 
                 assert hasattr(world.settings, f"{what}_per_minute")
     assert free == {"static", "health.healthz", "health.readyz"}
     assert limited_as(None, "BREW") == "actions"
+
+
+# --- streams ------------------------------------------------------------------------------------
+
+
+def test_one_voter_and_one_network_leave_streams_for_others(world: World) -> None:
+    app = world.new_app(streams=StreamSlots(6, each=2))
+    greedy, strangers = known(world, app), [world.voter(app) for _ in range(2)]
+    board = "/api/board/events"
+    opened = [greedy.stream(board)[0] for _ in range(2)]
+    refused = greedy.get(board)
+    problem(refused, 503, "unavailable")
+    assert int(refused.headers["Retry-After"]) > 0
+    opened.append(strangers[0].stream(board)[0])
+    problem(strangers[1].get(board), 503, "unavailable")  # a network has half of the six
+    elsewhere = world.voter(app).get(board, environ_overrides=ELSEWHERE, buffered=False)
+    assert elsewhere.status_code == 200
+    for answer in (*opened, elsewhere):
+        answer.close()
+    greedy.stream(board)[0].close()
 
 
 # --- proxies ------------------------------------------------------------------------------------

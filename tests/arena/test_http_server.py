@@ -156,6 +156,48 @@ def test_a_body_that_says_it_is_too_long_is_not_waited_for(world: World, server:
         server.send(head).problem(413, "too-large")
 
 
+LIMIT = 65_536
+
+
+def a_body(size: int) -> bytes:
+    """A prompt that is no prompt, as JSON of exactly this many bytes."""
+    return b'{"prompt": " "' + b" " * (size - 15) + b"}"
+
+
+def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not(server: Server) -> None:
+    for size, status, slug in ((LIMIT, 422, "invalid-field"), (LIMIT + 1, 413, "too-large")):
+        server.send(server.request("POST /api/battles", a_body(size))).problem(status, slug)
+
+
+@pytest.mark.parametrize("size", [1, 8_000])
+def test_chunks_up_to_the_limit_are_read_and_more_are_not(server: Server, size: int) -> None:
+    head = server.request("POST /api/battles", b"", "Transfer-Encoding: chunked")
+    read = server.send(head, b"".join(chunked(a_body(LIMIT - 1), size)))
+    read.problem(422, "invalid-field")
+    server.send(head, b"".join(chunked(a_body(LIMIT + 1), size))).problem(413, "too-large")
+
+
+EXCESSES = {
+    "a long address": (b"GET /" + b"a" * 5_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+    "many parameters": (b"GET /board?" + b"a=1&" * 2_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+    "a long header": (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 9_000 + b"\r\n\r\n", 431),
+    "many headers": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * 200 + b"\r\n", 431),
+    "a head without end": (b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 70_000, 431),
+    "a line without end": (b"G" * 70_000, 431),
+    "chunks that are all framing": (
+        b"POST /api/battles HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + (b"1;" + b"x" * 1_000 + b"\r\n \r\n") * 700,
+        413,
+    ),
+}
+
+
+@pytest.mark.parametrize(("raw", "status"), EXCESSES.values(), ids=EXCESSES.keys())
+def test_what_is_too_long_is_refused_at_once(server: Server, raw: bytes, status: int) -> None:
+    assert server.send(raw).status == status
+    assert server.send(server.request("GET /healthz")).status == 200
+
+
 def test_a_body_that_breaks_off_writes_nothing(world: World, server: Server) -> None:
     head = server.request("POST /api/battles", b"", "Content-Length: 100")
     with world.nothing_written():

@@ -373,7 +373,7 @@ def test_exports_over_the_limit_are_refused_and_places_are_given_back(
 ) -> None:
     voter.voted()
     world.wait_sealed()
-    app = world.new_app(exports=StreamSlots(1))
+    app = world.new_app(exports=StreamSlots(1, each=1))
     client = world.voter(app)
     for _ in range(3):
         unread, _ = client.stream(path)

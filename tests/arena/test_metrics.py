@@ -24,7 +24,7 @@ metrics.share(Path(sys.argv[1]), sys.argv[2])
 for line in sys.stdin:
     word = line.strip()
     if word == "tell":
-        sys.stdout.write(metrics.exposition(Path(sys.argv[1])).decode() + "END\\n")
+        sys.stdout.write(metrics.exposition().decode() + "END\\n")
     elif word == "hold":
         metrics.TURNS_RUNNING.labels(sys.argv[2]).set(5)
     else:

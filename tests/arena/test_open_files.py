@@ -1,10 +1,9 @@
-"""The limit of open files: raised as far as the machine allows, and a warning when that is little."""
+"""The limit of open files is raised as far as it goes; the page of guidance counts as we do."""
 
 from __future__ import annotations
 
 import os
 import re
-import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,31 +21,29 @@ ROOT = Path(__file__).parents[2]
 SIZING = (ROOT / "docs" / "sizing.md").read_text("utf-8")
 
 
-def in_a_process(soft: int, hard: int, code: str) -> str:
-    """What the code prints in a process that begins with these limits."""
-    limits = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
-    done = subprocess.run(
-        [sys.executable, "-c", limits + "from arena import open_files\n" + code],
+CODE = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 512))
+from arena import open_files
+print(open_files.shortage(512, "ARENA_WEB_THREADS"))
+print(open_files.shortage(513, "ARENA_WEB_THREADS"))
+print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+def test_the_limit_is_raised_as_far_as_it_goes_and_one_too_low_is_told() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", CODE],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
     )
-    return done.stdout.strip()
-
-
-def test_the_limit_is_raised_to_what_the_machine_allows() -> None:
-    code = "print(open_files.raise_limit(), open_files.resource.getrlimit(7))"
-    assert resource.RLIMIT_NOFILE == 7
-    assert in_a_process(256, 512, code) == "512 (512, 512)"
-
-
-def test_a_limit_that_is_too_low_is_told_with_the_setting_and_the_way_out() -> None:
-    said = in_a_process(256, 512, "print(open_files.shortage(600, 'ARENA_WEB_THREADS'))")
-    assert "Only 512 files" in said
-    assert "ARENA_WEB_THREADS may need 600" in said
-    assert "LimitNOFILE" in said
-    assert in_a_process(256, 512, "print(open_files.shortage(500, 'x'))") == "None"
+    enough, too_little, limits = said.stdout.splitlines()
+    assert enough == "None"
+    assert too_little.startswith("Only 512 files and sockets may be open at once")
+    assert "ARENA_WEB_THREADS may need 513: raise LimitNOFILE" in too_little
+    assert limits == "512 512"
 
 
 @pytest.fixture
@@ -81,3 +78,26 @@ def test_the_page_of_guidance_counts_as_the_program_does(settings: Settings) -> 
     }
     for what, figure in figures.items():
         assert re.search(rf"^\| {what} +\| {figure:,} ", SIZING, re.MULTILINE), (what, figure)
+
+
+ROW = re.compile(
+    r"^\| ([\d,]+) \| (\d+) × (\d+).*? \| (?:(\d+) × (\d+)|1) "
+    r"\| (\d+).*? \| (\d+).*? \| (\d+) (MB|GB) ",
+    re.MULTILINE,
+)
+
+
+def test_every_row_of_the_guidance_obeys_its_own_formulas(settings: Settings) -> None:
+    rows = ROW.findall(SIZING)
+    assert len(rows) == 4
+    for battles, webs, threads, runners, capacity, running, connections, memory, unit in rows:
+        wanted = int(battles.replace(",", ""))
+        processes, hands = int(webs), int(runners or 1)
+        assert processes * (int(threads) - 20) >= 1.3 * wanted
+        assert hands * int(capacity or settings.runner_capacity) >= 1.1 * wanted
+        assert int(running) >= wanted
+        # PostgreSQL keeps three for its superuser
+        needed = MOST_CONNECTIONS * processes + 6 * hands + 3 * 2 + 5
+        assert int(connections) - 3 >= needed - 3 * (wanted == 100)  # one worker there
+        megabytes = int(memory) * (1000 if unit == "GB" else 1)
+        assert megabytes * 1e6 >= 2 * wanted / 30 * settings.live_ttl_seconds * 14e3

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import re
+import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -466,9 +469,7 @@ def test_follow_ups_take_places_too(store: Store) -> None:
     for number in range(8):
         make_ready(store, f"b{number}", voter=f"voter {number % 2}")
     follow = [
-        lambda n=n, room=room: fits(
-            lambda: store.battles.add_turn(a_turn(f"b{n}", 2), room=room)
-        )
+        lambda n=n, room=room: fits(lambda: store.battles.add_turn(a_turn(f"b{n}", 2), room=room))
         for room in [Room(each=2, together=3)]
         for n in range(8)
     ]
@@ -1909,3 +1910,183 @@ def test_on_sqlite_erased_text_is_in_the_file_no_more(tmp_path: Path) -> None:
     sql.votes.erase(["b1", "b2", "b3"], "voter")
     sql.close()
     assert word not in path.read_bytes()
+
+
+# --- imports and voters beside each other -------------------------------------------------------
+
+
+def test_an_import_counts_only_when_its_last_row_is_there(store: Store) -> None:
+    """Votes go on meanwhile, and are sealed before it."""
+    make_ready(store, voter="ann")
+    lease = worker_lease(store)
+
+    def rows() -> Iterator[Any]:
+        yield from imported_rows(1_200)
+        if not isinstance(store, FakeStore):  # which holds everybody up
+            assert store.campaigns.get("imported") is None
+            assert (store.votes.unsealed(), store.votes.seal(lease, 5_000)) == (0, 0)
+            assert store.votes.find("v1") is None and store.votes.remarked(10) == []
+            assert store.votes.append([a_vote("before")]) == 1
+            assert store.votes.seal(lease, 5_000) == 1
+        yield a_remark("x1", "exclusion", "v1", "spam")
+
+    assert store.votes.import_file(IMPORTED, "digest", rows()) == 1_200
+    assert store.votes.unsealed() == 1_201
+    store.votes.append([a_vote("after")])
+    assert store.votes.seal(lease, 1_000) == 1_000
+    assert store.votes.unsealed() == 202
+    assert store.votes.seal(lease, 5_000) == 202
+    names = [name for _, name in sequence(store)]
+    assert [name for name in names if name[0] == "v"] == [f"v{n}" for n in range(1, 1_201)]
+    sql = [] if isinstance(store, FakeStore) else ["before", "after"]
+    assert names[: len(sql)] == sql
+    assert [number for number, _ in sequence(store)] == list(range(1, len(names) + 1))
+    (row,) = store.votes.sealed(0, len(names), 1_300, ["imported"])[:1]
+    assert (row.record, row.content) == a_vote("v1", campaign="imported")
+    assert row.excluded_reason == "spam"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_an_import_that_was_killed_leaves_nothing_and_is_cleaned_up_by_the_next_try(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    if kind == "postgres":
+        url = str(request.getfixturevalue("postgres_url"))
+    else:
+        url = f"sqlite:///{tmp_path}/arena.db"
+    store = migrated(url)
+    child = os.fork()
+    if child == 0:
+        rows = itertools.chain(imported_rows(1_700), iter(lambda: os.kill(os.getpid(), 9), 1))
+        open_store(url).votes.import_file(IMPORTED, "digest", rows)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+    def left() -> int:
+        with store._db.read() as connection:
+            return connection.execute(text("SELECT count(*) FROM import_rows")).scalar_one()
+
+    assert left() == 1_500, "it was in its midst"
+    assert store.campaigns.all() == []
+    assert (store.votes.unsealed(), store.votes.seal(worker_lease(store), 10_000)) == (0, 0)
+    assert store.votes.import_file(IMPORTED, "digest", imported_rows(10)) == 10
+    assert left() == 10
+    assert store.votes.seal(worker_lease(store), 10_000) == 10
+    assert left() == 0
+    store.close()
+
+
+def test_void_rates_count_every_pair_and_every_turn_on_both_sides(store: Store) -> None:
+    pairs = itertools.permutations(["m0", "m1", "m2"], 2)
+    for number, (model_a, model_b) in enumerate(pairs):
+        name = f"b{number}"
+        start(store, name, model_a=model_a, model_b=model_b)
+        assert store.battles.claim(name, "r1")
+        if number % 2:
+            assert fail(store, name)
+        else:
+            assert finish(store, name)
+            assert store.battles.add_turn(a_turn(name, 2))
+            assert store.battles.skip(name)
+    rates = store.battles.void_rates()["online"]
+    assert rates == void_rates_by_hand(store)
+    assert len(set(rates.values())) > 1
+
+
+def void_rates_by_hand(store: Store) -> dict[str, float]:
+    asked, failed = Counter[str](), Counter[str]()
+    for number in range(6):
+        found = store.battles.whole(f"b{number}")
+        assert found is not None
+        for model in (found.battle.model_a, found.battle.model_b):
+            asked[model] += found.battle.turn
+        if found.battle.state is BattleState.void:
+            failed[found.battle.model_b] += 1
+    return {model: failed[model] / asked[model] for model in asked}
+
+
+def test_pages_of_the_counted_log_are_kept_replaced_and_fenced(store: Store) -> None:
+    lease = store.leases.take("worker", "w", None)
+    assert lease is not None
+    assert store.pages.get(0) is None
+    store.pages.save(lease, 0, b"one\x00")
+    store.pages.save(lease, 3, b"three")
+    store.pages.save(lease, 0, b"another")
+    assert (store.pages.get(0), store.pages.get(3)) == (b"another", b"three")
+    with pytest.raises(LeaseLost):
+        store.pages.save(replace(lease, fence=9), 0, b"stale")
+    assert store.pages.get(0) == b"another"
+
+
+def test_void_rates_are_published_by_campaign_and_fenced(store: Store) -> None:
+    lease = store.leases.take("worker", "w", None)
+    assert lease is not None
+    assert store.figures.void_rates("online") == {}
+    for rate in (0.5, 0.25):
+        store.figures.save_void_rates(lease, {"online": {"m0": rate, "m1": 0.0}})
+        assert store.figures.void_rates("online") == {"m0": rate, "m1": 0.0}
+    store.figures.save_void_rates(lease, {})
+    with pytest.raises(LeaseLost):
+        store.figures.save_void_rates(replace(lease, fence=9), {"online": {}})
+    assert store.figures.void_rates("online") == {"m0": 0.25, "m1": 0.0}
+
+
+def test_exports_by_column_say_what_the_sealed_rows_say(store: Store) -> None:
+    said = [{"role": "user", "content": [{"type": "text", "text": "你好"}]}]
+    content = Content("ab" * 32, said, [], "fine")
+    store.votes.append(
+        [
+            a_vote("v1", content=content, reasons=("clear", "correct"), ttft_a=0.5),
+            a_vote("v2", grade=0, winner="tie", both_bad=True),
+            a_remark("f1", "flag", "v1", "identity_leak"),
+            a_remark("f2", "flag", "v1", "injection"),
+            a_remark("x1", "exclusion", "v2", "spam"),
+            a_remark("x2", "exclusion", "v2", "worse"),
+            a_vote("v3"),
+        ]
+    )
+    lease = store.leases.take("worker", "w", None)
+    assert lease is not None
+    store.votes.seal(lease, 6)
+    for until in range(7):
+        found: list[dict[str, object]] = []
+        after = 0
+        while page := store.votes.exported(after, until, 2, ["online"]):
+            rows = zip(*page.values(), strict=True)
+            found += [dict(zip(page, cells, strict=True)) for cells in rows]
+            after = page["seq"][-1]
+        sealed = store.votes.sealed(0, until, 10, ["online"])
+        assert found == [row.to_json(with_text=True) for row in sealed]
+    assert store.votes.exported(0, 6, 10, ["other"]) is None
+
+
+def test_long_conversations_come_in_small_pages(store: Store) -> None:
+    long = [{"role": "user", "content": [{"type": "text", "text": "x" * 2**20}]}]
+    content = Content("ab" * 32, long, long)
+    store.votes.append([a_vote(f"v{number}", content=content) for number in range(20)])
+    lease = store.leases.take("worker", "w", None)
+    assert lease is not None
+    store.votes.seal(lease, 20)
+    page = store.votes.exported(0, 20, 4_096, ["online"])
+    assert page is not None and 0 < len(page["seq"]) < 20
+
+
+def test_on_sqlite_no_look_at_some_battles_reads_all_of_them(tmp_path: Path) -> None:
+    store = migrated(f"sqlite:///{tmp_path}/arena.db")
+    plans: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if "battles" in statement:
+            steps = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            plans.extend(step[3] for step in steps)
+
+    event.listen(store._db.engine, "before_cursor_execute", explain)
+    store.battles.running()
+    store.battles.running("ann")
+    store.battles.waiting()
+    store.battles.claimed()
+    store.battles.void_rates()
+    store.battles.voids_by_model()
+    list(store.votes.outcomes([CAMPAIGN.id]))
+    assert len(plans) > 7
+    assert [plan for plan in plans if "SCAN" in plan and " INDEX " not in plan] == []
+    store.close()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from arena.interfaces import Lease
+from arena.circuit import Circuit, CircuitState
+from arena.clock import rfc3339
+from arena.errors import BadSetting
+from arena.interfaces import Lease, Snapshot
 from arena.vitals import Vitals
 from tests.fakes import CAMPAIGN, FakeLive, FakeStore, a_battle, a_turn
 
@@ -150,3 +155,79 @@ def test_a_campaign_without_a_board_is_told_as_such(vitals: Vitals) -> None:
     assert work is not None
     (board,) = work.boards
     assert (board.campaign, board.log_position, board.published_at) == (CAMPAIGN.id, None, None)
+
+
+# --- what an operator is told -------------------------------------------------------------------
+
+
+def test_a_living_house_has_no_problems(store: FakeStore, vitals: Vitals) -> None:
+    with beating(store, "worker", "runner:r1"):
+        assert vitals.problems() == {}
+    assert vitals.obstacles() == {}
+
+
+def test_a_house_in_which_nobody_works_says_what_to_start(store: FakeStore, vitals: Vitals) -> None:
+    store.battles.add(a_battle("b1"), a_turn("b1"))
+    problems = vitals.problems()
+    assert set(problems) == {"worker", "runners"}
+    assert problems["worker"].endswith("Start 'arena worker'.")
+    assert "1 battles wait" in problems["runners"]
+    assert vitals.obstacles() == {}, "votes can be stored all the same"
+
+
+def test_a_worker_that_fell_silent_is_told_apart_from_none(
+    store: FakeStore, vitals: Vitals
+) -> None:
+    assert store.leases.take("worker", "w1", None) is not None
+    with beating(store, "runner:r1"):
+        assert vitals.problems()["worker"].startswith("The worker has fallen silent")
+
+
+def test_a_schema_that_is_not_ours_stops_votes(
+    store: FakeStore, vitals: Vitals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def old() -> None:
+        raise BadSetting("Run 'arena db upgrade'.")
+
+    monkeypatch.setattr(store, "require_current", old)
+    told = {"schema": "Run 'arena db upgrade'."}
+    assert (vitals.obstacles(), vitals.problems()) == (told, told)
+
+
+def test_a_disk_that_fills_up_is_told(
+    store: FakeStore, vitals: Vitals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(".")._replace(free=100 * 2**20)
+    monkeypatch.setattr("arena.vitals.shutil.disk_usage", lambda _: full)
+    with beating(store, "worker", "runner:r1"):
+        assert vitals.problems()["disk"].startswith("Only 100 MB are free")
+
+
+@pytest.mark.parametrize(("ahead", "told"), [(5, False), (3600, True)])
+def test_a_board_of_the_future_is_a_wrong_clock(
+    store: FakeStore, vitals: Vitals, ahead: float, told: bool
+) -> None:
+    lease = store.leases.take("worker", "w1", None)
+    assert lease is not None
+    board = Snapshot(
+        campaign=CAMPAIGN.id,
+        category="overall",
+        method="bt",
+        log_position=0,
+        published_at=rfc3339(datetime.now(UTC) + timedelta(seconds=ahead)),
+        config={},
+        config_hash="",
+        rows=[],
+        voters=0,
+    )
+    store.snapshots.publish(lease, board)
+    store.leases.forget("worker")
+    with beating(store, "worker", "runner:r1"):
+        assert ("clock" in vitals.problems()) == told
+
+
+def test_models_that_are_left_alone_are_named(store: FakeStore, vitals: Vitals) -> None:
+    resting = Circuit("m1", CircuitState.open, error="EndpointTimeout")
+    store.circuits.all = lambda: [resting, Circuit("m2")]  # type: ignore[method-assign]
+    with beating(store, "worker", "runner:r1"):
+        assert "m1 (EndpointTimeout)." in vitals.problems()["endpoints"]

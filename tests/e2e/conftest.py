@@ -61,11 +61,11 @@ def theatre(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @contextmanager
-def theatre_at(data: Path, stage: Stage) -> Iterator[ArenaProcess]:
+def theatre_at(data: Path, stage: Stage, **environ: str) -> Iterator[ArenaProcess]:
     """A theatre on a data folder of its own, for tests that leave much behind."""
     data.mkdir()
     (data / "arena.toml").write_text(stage.roster(), encoding="utf-8")
-    environ = {"ARENA_ADMIN_TOKEN": ADMIN_TOKEN}
+    environ = {"ARENA_ADMIN_TOKEN": ADMIN_TOKEN, **environ}
     with ArenaProcess(data, "up", "--no-demo", environ=environ) as arena:
         arena.wait_ready()
         yield arena

@@ -45,8 +45,8 @@ def go_on(page: Page, model: str, prompt: str = "And then?") -> None:
     expect(page).not_to_have_url(before)
 
 
-def earlier(page: Page) -> list[str]:
-    return page.locator(".earlier .asked p, .earlier .answer").all_inner_texts()
+def expect_earlier(page: Page, *texts: str) -> None:
+    expect(page.locator(".earlier .asked p, .earlier .answer")).to_have_text(texts)
 
 
 def asked_last(stage: Stage) -> list[list[str]]:
@@ -65,7 +65,7 @@ def test_a_voter_goes_on_from_one_side_with_a_new_blind_pair(seat: Page, stage: 
     go_on(seat, "The left one")
     expect_state(seat, "ready")
     expect_answers(seat, "Fine.", "Fine.")
-    assert earlier(seat) == ["Who are you?", "Said left."]
+    expect_earlier(seat, "Who are you?", "Said left.")
     expect(seat.locator(".earlier strong")).to_have_text("left")
     assert asked_last(stage) == [["Who are you?", "Said **left**.", "And then?"]] * 2
     expect(seat.locator("#turns")).not_to_contain_text("The")  # no name before the vote
@@ -73,7 +73,7 @@ def test_a_voter_goes_on_from_one_side_with_a_new_blind_pair(seat: Page, stage: 
     seat.reload()
     expect_state(seat, "ready")
     expect_answers(seat, "Fine.", "Fine.")
-    assert earlier(seat) == ["Who are you?", "Said left."]
+    expect_earlier(seat, "Who are you?", "Said left.")
     vote(seat, "Tie")
     expect(seat.get_by_role("button", name="Same prompt again")).to_be_hidden()
     expect(seat.locator("#go-on")).to_be_visible()
@@ -99,7 +99,7 @@ def test_going_on_needs_no_mouse(seat: Page, stage: Stage) -> None:
     seat.keyboard.type("And then?")
     seat.keyboard.press("Enter")
     expect_state(seat, "ready")
-    assert earlier(seat)[0] == "Who are you?"
+    expect(seat.locator(".earlier .asked")).to_contain_text("Who are you?")
 
 
 def test_a_long_earlier_conversation_is_folded_and_can_be_opened(seat: Page, stage: Stage) -> None:
@@ -129,7 +129,7 @@ def test_a_void_battle_is_tried_again_with_its_earlier_conversation(
     stage.says("Fine.")
     seat.get_by_role("button", name="Try again with two newly drawn models").click()
     expect_state(seat, "ready")
-    assert earlier(seat) == ["Who are you?", "Said right."]
+    expect_earlier(seat, "Who are you?", "Said right.")
     assert asked_last(stage)[0] == ["Who are you?", "Said **right**.", "And then?"]
 
 
@@ -148,7 +148,7 @@ def test_a_refused_continuation_keeps_what_was_written(
         expect(page.locator("#continue [type=submit]")).to_be_enabled()
         box.press("Enter")
         expect_state(page, "ready")
-        assert earlier(page)[1] == "Said left."
+        expect_earlier(page, "Who are you?", "Said left.")
 
 
 def test_a_shared_battle_shows_what_it_went_on_with(
@@ -163,7 +163,7 @@ def test_a_shared_battle_shows_what_it_went_on_with(
     with visitor(browser, theatre.url) as reader:
         reader.goto(seat.url)
         expect(reader.locator(".earlier strong")).to_have_text("left")
-        assert earlier(reader) == ["Who are you?", "Said left."]
+        expect_earlier(reader, "Who are you?", "Said left.")
         expect_clean(reader)
 
 

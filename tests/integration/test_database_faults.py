@@ -189,9 +189,7 @@ def admin(postgres_url: str) -> AbstractContextManager[psycopg.Connection[Any]]:
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("after", [False, True], ids=["lost", "unanswered"])
-@pytest.mark.parametrize(
-    "word", [b"UPDATE battles", b"INSERT INTO records", b"INSERT INTO contents"]
-)
+@pytest.mark.parametrize("word", [b"UPDATE battles", b"INSERT INTO contents"])
 def test_a_connection_that_ends_within_a_vote_leaves_nothing_of_it(
     house: House, wire: Wire, word: bytes, after: bool
 ) -> None:

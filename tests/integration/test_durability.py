@@ -13,20 +13,26 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from itsdangerous import Signer
+from sqlalchemy import text
 
 from arena.battle import Answer
 from arena.campaigns import DEFAULT
+from arena.errors import BadSetting
 from arena.settings import Settings
 from arena.store import open_store
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.views.context import VOTER_COOKIE
+from tests.aftermath import expect_complete
 from tests.arena.http_world import MODELS
 from tests.fakes import STEPS, a_battle, a_turn
 from tests.power import Disk, Event, Sent, Write, ended, events, tracing, why_not
 from tests.services import ROOT, ArenaProcess, wait_until
+from tests.upstream import roster, upstream
+from tests.voter import Voter
 
 VOTES = 32
 ONE_BY_ONE = 4
@@ -174,3 +180,81 @@ def test_the_power_failure_finds_a_database_that_does_not_wait_for_the_disk(
     assert len(receipts) == VOTES
     found = votes_after_power_loss(disk, tmp_path, lambda: False)
     assert receipts - found, "votes that were acknowledged are gone"
+
+
+# --- PostgreSQL ---------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_our_sessions_wait_for_the_disk_whatever_the_servers_default_is(postgres_url: str) -> None:
+    address = postgres_url.replace("postgresql+psycopg:", "postgresql:")
+    name = postgres_url.partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(address, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = off".encode())
+    database = Database(postgres_url)
+    for use in (database.read, database.write):
+        with use() as connection:
+            assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
+    assert "synchronous_commit = off" not in database.unsafe()
+    database.close()
+
+
+@pytest.mark.postgres
+def test_a_server_that_forgets_in_a_power_failure_is_named(
+    postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The tests' own server is one: it runs with fsync off, because that is faster."""
+    database = Database(postgres_url)
+    upgrade(database)
+    assert database.unsafe() == ["fsync = off"]
+    database.close()
+    store = open_store(postgres_url)
+    with pytest.raises(BadSetting, match="fsync = off: a power failure can lose votes"):
+        store.require_durable()
+    store.close()
+    assert "fsync = off" in caplog.text
+
+
+# --- the clock ----------------------------------------------------------------------------------
+
+_FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not _FAKETIME, reason="libfaketime is not installed (apt-get install faketime)")
+def test_a_clock_that_jumps_an_hour_forwards_and_back_loses_no_vote(
+    redis_url: str, tmp_path: Path
+) -> None:
+    offset = tmp_path / "offset"
+    offset.write_text("+0")
+    environ = {
+        "REDIS_URL": redis_url,
+        "LD_PRELOAD": str(_FAKETIME[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a real clock's jumps leave it alone too
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+    }
+    (tmp_path / "sitecustomize.py").write_text(  # Python runs it first
+        "import threading, time\n"
+        "# libfaketime 0.9 breaks the system call that time.sleep uses\n"
+        "time.sleep = lambda seconds: threading.Event().wait(seconds) and None\n"
+    )
+    data = tmp_path / "data"
+    data.mkdir()
+    with upstream() as base_url:
+        (data / "arena.toml").write_text(roster(base_url, ["quick", "quick"]))
+        with ArenaProcess(data, "up", "--no-demo", environ=environ) as arena:
+            arena.wait_ready()
+            receipts = []
+            with Voter(arena.url) as voter:
+                for jump in ("+0", "+3600", "-3600", "+0"):
+                    waiting = voter.start()
+                    voter.wait_for(waiting, "ready")
+                    offset.write_text(jump)
+                    for battle in (waiting, voter.start()):
+                        voter.wait_for(battle, "ready")
+                        receipts.append(voter.vote(battle, 1).json()["receipt"])
+            log = expect_complete(arena.url, receipts)
+    jumped = [row["timestamp"] for row in log]
+    assert jumped != sorted(jumped), "the clock did jump, and the log's order is not its"

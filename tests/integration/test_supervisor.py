@@ -261,6 +261,20 @@ def test_all_stops_when_nobody_reads_the_output_any_more(start: Start) -> None:
     assert not is_alive(child)
 
 
+def test_a_full_disk_under_the_output_stops_nothing(start: Start, tmp_path: Path) -> None:
+    chatty = f"""
+import pathlib, time
+while True: print('x'); pathlib.Path({str(tmp_path / "alive")!r}).touch(); time.sleep(0.05)
+"""
+    with Path("/dev/full").open("wb") as full:
+        supervised = start(python("chatty", chatty), stdout=full)
+        wait_until((tmp_path / "alive").exists, what="the child")
+        time.sleep(0.5)
+        (tmp_path / "alive").unlink()
+        wait_until((tmp_path / "alive").exists, what="the child, still at work")
+        assert supervised.process.poll() is None
+
+
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the data folder should be")
     with pytest.raises(BadSetting, match="where this user cannot write"):
