@@ -538,7 +538,8 @@ class VoteLog(Protocol):
     ) -> int:
         """As `append`, to a campaign that is made if need be.
 
-        Raises `Conflict` when this very file is in that campaign already.
+        Votes go on meanwhile; none of its rows is seen before all of them are there. Raises
+        `Conflict` when this very file is in that campaign already, or is imported anew meanwhile.
         """
         ...
 

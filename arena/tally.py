@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arena.boards import OVERALL
-from ratings.comparisons import BoolArray, FloatArray, Outcome, PairCounts
+from ratings.comparisons import FloatArray, IndexArray, Outcome, PairCounts
 from ratings.intervals import Ballots
 
 _OUTCOMES = {
@@ -209,17 +209,17 @@ class Tally:
         place[[self._ids[name] for name in names]] = np.arange(len(names))
         return place
 
-    def _chosen(self, category: str) -> BoolArray | None:
-        """Which votes count in a category, in log order; None: all of them."""
+    def _chosen(self, category: str) -> IndexArray | None:
+        """The places of the votes that count in a category, in log order; None: all of them."""
         outcomes = self._columns["outcome"][: self._filled]
         counts = None if self._votes[OVERALL] == self._filled else outcomes != _REMOVED
         if category == OVERALL:
-            return counts
+            return None if counts is None else np.flatnonzero(counts)
         inside = np.array([category in keys for keys in self._kinds], dtype=np.bool_)
-        chosen: BoolArray = inside[self._columns["kind"][: self._filled]]
-        return chosen if counts is None else chosen & counts
+        chosen = inside[self._columns["kind"][: self._filled]]
+        return np.flatnonzero(chosen if counts is None else chosen & counts)
 
-    def _taken(self, name: str, chosen: BoolArray | None) -> npt.NDArray[Any]:
+    def _taken(self, name: str, chosen: IndexArray | None) -> npt.NDArray[Any]:
         column = self._columns[name][: self._filled]
         return column if chosen is None else column[chosen]
 

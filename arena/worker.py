@@ -49,6 +49,7 @@ _OTHER_METHODS_SECONDS = 5.0  # the same, for boards of methods that are not the
 _SHARE_OF_TIME = 4  # a board that takes long to compute rests this many times as long
 _FIGURES_SECONDS = 30.0  # how well a model fits is told at most this often: it takes long
 _VOID_RATES_SECONDS = 60.0  # they are counted over all battles: over a second for a million
+_UNHURRIED_SECONDS = 0.5  # so long boards are published with what is drawn beside them
 _THIN_SECONDS = 60.0
 _THIN_BATCH = 500  # votes wait for the transaction
 _ERASE_SECONDS = 60.0
@@ -303,7 +304,9 @@ class _Shift:
     def publish(self) -> bool:
         """Publish the boards that changed; True when some have to wait for their turn.
 
-        Of the boards that no campaign calls its own only one at a time: new votes come first.
+        New votes come first. What is drawn beside a board takes longer than the board itself: of
+        many boards all but the first few get it later, one at a time, and so come the boards that
+        no campaign calls its own.
         """
         self._tell_void_rates()
         self._thin()
@@ -314,10 +317,14 @@ class _Shift:
         official = sorted(
             (b for b in due if not b[0].other), key=lambda b: (b[0].category != OVERALL, b[0])
         )
-        for key, pinned in (*official, *others[:1]):
+        hurry_from = time.monotonic() + _UNHURRIED_SECONDS
+        new = [board for board in official if not self._is_current(*board)]
+        drawn = [board for board in official if board not in new]
+        for key, pinned in (*new, *drawn[:1], *others[:1]):
             with self._alone(f"board {key}"):
                 self._rests_until[key] = time.monotonic() + _FAILED_SECONDS
-                self._publish(key, pinned)
+                hurry = (key, pinned) in new and time.monotonic() > hurry_from
+                self._publish(key, pinned, figures=not hurry)
             self._heart.check()
         self._decide()
         return bool(stale)
@@ -338,11 +345,15 @@ class _Shift:
     def _stale(self) -> Iterator[tuple[_Key, _Pinned]]:
         for name, campaign in self._campaigns.items():
             for key, pinned in campaign.boards(name):
-                position, config = self._known(key)
                 changed = campaign.changed.get(key.category, 0)
-                old_figures = self._figures_are_old(key, pinned, changed)
-                if position < changed or config != pinned.config_hash or old_figures:
+                if not self._is_current(key, pinned) or self._figures_are_old(key, pinned, changed):
                     yield key, pinned
+
+    def _is_current(self, key: _Key, pinned: _Pinned) -> bool:
+        """Whether the newest board is of these votes and this configuration."""
+        position, config = self._known(key)
+        changed = self._campaigns[key.campaign].changed.get(key.category, 0)
+        return position >= changed and config == pinned.config_hash
 
     def _figures_are_old(self, key: _Key, pinned: _Pinned, changed: int) -> bool:
         kind = (key, pinned.config_hash)
@@ -374,10 +385,11 @@ class _Shift:
             )
         return self._published[key]
 
-    def _publish(self, key: _Key, pinned: _Pinned) -> None:
+    def _publish(self, key: _Key, pinned: _Pinned, *, figures: bool) -> None:
+        """Publish a board, if wanted with its `figures` unless they were told a moment ago."""
         campaign, started = self._campaigns[key.campaign], time.monotonic()
         kind = (key, pinned.config_hash)
-        is_time = started >= self._figures_from.get(kind, started)
+        is_time = figures and started >= self._figures_from.get(kind, started)
         board = metrics.timed(metrics.WORK, "fit")(compute)(
             campaign.tally,
             pinned.method,

@@ -28,9 +28,13 @@ def program(name: str, package: str) -> str:
 
 
 @contextmanager
-def _running(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    argv: Sequence[str], log: Path, user: str | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("ab") as out:
-        process = subprocess.Popen(argv, cwd=log.parent, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            argv, cwd=log.parent, stdout=out, stderr=subprocess.STDOUT, user=user
+        )
     try:
         yield process
     finally:
@@ -315,10 +319,10 @@ def pgbouncer(folder: Path, database: str, server_folder: Path) -> Iterator[str]
         "auth_type = trust\npool_mode = transaction\ndefault_pool_size = 2\n"
         f"auth_file = {folder}/users.txt\n"
     )
-    argv = [path, str(folder / "pgbouncer.ini")]
-    if os.geteuid() == 0:  # it refuses to run as root
+    user = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
+    if user is not None:
         for file in (folder, folder / "users.txt", folder / "pgbouncer.ini"):
-            shutil.chown(file, "nobody")
-        argv = [program("runuser", "util-linux"), "-u", "nobody", "--", *argv]
-    with _running(argv, folder / "pgbouncer.log"):
+            shutil.chown(file, user)
+    argv = [path, str(folder / "pgbouncer.ini")]
+    with _running(argv, folder / "pgbouncer.log", user):
         yield f"postgresql://arena@127.0.0.1:{port}/{database}"

@@ -46,7 +46,8 @@ _POOL: dict[str, Any] = {
     "json_serializer": dumps,
 }
 
-_SERIALIZATION_FAILURE, _DEADLOCK, _READ_ONLY = "40001", "40P01", "25006"
+_READ_ONLY = "25006"
+_TAKEN_BACK = ("40001", "40P01")  # serialisation failure, deadlock
 # Of SQLite: a file that was opened so stays so, also when its disk is well again.
 _SPOILT = {
     sqlite3.SQLITE_READONLY,
@@ -71,10 +72,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _TakenBack(Unavailable):
-    """The database undid the whole transaction for the sake of another one."""
-
-
 def retried(method: Callable[P, T]) -> Callable[P, T]:
     """Let a method that does all its work in one transaction run again when that is taken back.
 
@@ -87,7 +84,9 @@ def retried(method: Callable[P, T]) -> Callable[P, T]:
         for pause in _PAUSES:
             try:
                 return method(*args, **kwargs)
-            except _TakenBack:
+            except Unavailable as error:
+                if _sqlstate(error.__cause__) not in _TAKEN_BACK:
+                    raise
                 time.sleep(pause)
         return method(*args, **kwargs)
 
@@ -198,8 +197,7 @@ def _translated() -> Iterator[None]:
     except (DBAPIError, PoolTimeout) as error:
         kind = type(getattr(error, "orig", error)).__name__
         metrics.SQL_ERRORS.labels(metrics.here(), kind).inc()
-        taken_back = _sqlstate(error) in (_SERIALIZATION_FAILURE, _DEADLOCK)
-        raise _away(_TakenBack if taken_back else Unavailable) from error
+        raise _away() from error
 
 
 def _sqlstate(error: BaseException | None) -> str | None:
@@ -219,8 +217,8 @@ def _renew_spoilt(engine: Engine) -> None:
             context.is_disconnect = True
 
 
-def _away(kind: type[Unavailable] = Unavailable) -> Unavailable:
-    return kind(
+def _away() -> Unavailable:
+    return Unavailable(
         "The database cannot be used right now, so nothing was acknowledged. Please try again.",
         retry_after=2,
     )

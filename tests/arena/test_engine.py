@@ -7,7 +7,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from psycopg.errors import AdminShutdown, DeadlockDetected
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 import arena.store.engine
 from arena.errors import BadSetting, Unavailable
@@ -119,7 +121,8 @@ def test_what_is_taken_back_again_and_again_is_an_outage_in_the_end(
     @retried
     def hopeless() -> None:
         tries.append(1)
-        raise arena.store.engine._away(arena.store.engine._TakenBack)
+        with arena.store.engine._translated():
+            raise OperationalError("UPDATE things", {}, DeadlockDetected())
 
     with pytest.raises(Unavailable) as outage:
         hopeless()
@@ -132,7 +135,8 @@ def test_a_lost_connection_is_not_tried_again_because_it_may_have_been_written()
     @retried
     def lost() -> None:
         tries.append(1)
-        raise arena.store.engine._away()
+        with arena.store.engine._translated():
+            raise OperationalError("COMMIT", {}, AdminShutdown())
 
     with pytest.raises(Unavailable):
         lost()

@@ -30,6 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from arena import log
 from arena.battle import INTERRUPTED, Answer, Frame, Grade, prompts_of
 from arena.battles import Ballot, Battles, Continuation, Limits
 from arena.belongings import Belongings
@@ -47,7 +48,6 @@ from arena.errors import (
     TooEarly,
 )
 from arena.interfaces import Lease, LiveFrame, ModelEntry, Store
-from arena.log import rows as exported
 from arena.moderation import Moderation
 from arena.relay import Relay
 from arena.store import SqlStore, open_store
@@ -128,7 +128,7 @@ class Arena(RuleBasedStateMachine):
         self.rng = random.Random(1)  # noqa: S311  examples repeat
         self.sketches: dict[str, Sketch] = {}
         self.touched: set[str] = set()
-        self.log: list[str] = []  # leaves in their order
+        self.leaves: list[str] = []  # of the sealed log
         self.written = 0  # records that must be in the log, sealed or not
         self.boards_left = 1
         self.new_web()
@@ -433,7 +433,7 @@ class Arena(RuleBasedStateMachine):
         with at_work(Worker(self.store, FakeLive(), poll=0.02, lease_seconds=3)):
             board = wait_until(self.newest_board, what="the board of the whole log")
         self.lease = self.new_lease()
-        sealed = list(exported(self.store.votes, [DEFAULT]))
+        sealed = list(log.rows(log.pages(self.store.votes, [DEFAULT])))
         assert len(sealed) == self.written
         expect_recomputed({"config": board.config, "rows": board.rows}, sealed)
 
@@ -474,11 +474,11 @@ class Arena(RuleBasedStateMachine):
     @invariant()
     def the_log_only_grows(self) -> None:
         sealed = self.store.votes.sealed(0, 1_000, 1_000, [DEFAULT.id])
-        log = [row.hash for row in sealed]
-        assert log[: len(self.log)] == self.log
-        assert [row.seq for row in sealed] == list(range(1, len(log) + 1))
-        assert len(log) + self.store.votes.unsealed() == self.written
-        self.log = log
+        leaves = [row.hash for row in sealed]
+        assert leaves[: len(self.leaves)] == self.leaves
+        assert [row.seq for row in sealed] == list(range(1, len(leaves) + 1))
+        assert len(leaves) + self.store.votes.unsealed() == self.written
+        self.leaves = leaves
 
 
 @contextmanager

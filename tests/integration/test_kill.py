@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,7 @@ import httpx
 import pytest
 
 from tests.aftermath import expect_complete
-from tests.services import NO_LIMITS, ArenaProcess, wait_until
+from tests.services import NO_LIMITS, ROOT, ArenaProcess, wait_until
 from tests.upstream import roster, upstream, words
 from tests.voter import Seen, Voter, patiently, voted_battle
 
@@ -124,3 +126,16 @@ def test_everything_is_there_again_after_the_whole_arena_was_killed(arena: Arena
     arena.wait_ready()
     receipts.append(voted_battle(arena.url, 0))
     expect_complete(arena.url, receipts)
+
+
+def test_a_web_process_whose_master_died_before_it_began_ends_at_once() -> None:
+    begun = """
+from types import SimpleNamespace
+from arena.app import post_fork
+post_fork(None, SimpleNamespace(ppid=1_000_000_000))
+print("an orphan keeps the port")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", begun], cwd=ROOT, capture_output=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, b"")

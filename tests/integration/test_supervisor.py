@@ -323,4 +323,4 @@ def test_gunicorn_accepts_the_web_command(tmp_path: Path) -> None:
         [*command, "--print-config"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
-    assert "gthread" in checked.stdout
+    assert "arena.serving.Worker" in checked.stdout
