@@ -1,16 +1,19 @@
 PORT ?= 8000
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock clean
+.PHONY: help run test soak check bench bench-service lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 run: ## install and start everything here, with demo models (PORT=8000)
 	@scripts/setup base demo && exec .venv/bin/arena up --demo --port "$(PORT)"
 
 test: ## install what tests need and run them (ARGS="-k vote" to choose)
 	@scripts/setup dev demo && scripts/test-services && exec .venv/bin/pytest $(ARGS)
+
+soak: ## hundreds of faults on both databases, about an hour (ARGS="--faults 200 --seed 7")
+	@scripts/setup dev demo && scripts/test-services && exec .venv/bin/pytest -m soak $(ARGS)
 
 check: ## lint, formatting, types, import contracts
 	@scripts/setup dev
@@ -24,6 +27,12 @@ bench: ## compare the rating engine with its peers (about 15 minutes, 1 GB of pa
 	@[ -e .venv/peers ] || .venv/bin/uv venv -q .venv/peers
 	@.venv/bin/uv pip install -q --python .venv/peers --no-deps --require-hashes --only-binary :all: -r requirements/peers.txt
 	@.venv/bin/python scripts/bench_ratings.py $(ARGS)
+
+bench-service: ## measure the service with its real processes (about 30 minutes, nothing else beside it)
+	@scripts/setup dev && scripts/test-services
+	@for figure in votes streams board export slow_clients worker memory; do \
+		echo "== $$figure" && .venv/bin/python scripts/bench_$$figure.py || exit; \
+	done
 
 lock: ## pin every dependency anew after a change of pyproject.toml
 	@scripts/setup dev && scripts/lock

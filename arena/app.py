@@ -53,8 +53,9 @@ from arena.views.context import Services, StreamSlots
 from arena.views.language import STATIC
 from arena.vitals import Vitals
 
-_THREADS_KEPT_FREE = 16  # of each process, for everything that is answered at once
+_THREADS_KEPT_FREE = 15  # of each process, for everything that is answered at once
 _EXPORTS = 4
+_PARQUETS = 1  # each is a process of 100 MB and more
 _QUICK_SECONDS = 0.5  # no answer waits longer than this for a limit to be counted
 
 
@@ -70,6 +71,7 @@ def build_services(settings: Settings) -> Services:
         turns=settings.max_turns,
         running_per_voter=settings.max_running_per_voter,
         running=settings.max_running,
+        waiting_per_network=settings.address_factor * settings.max_running_per_voter,
     )
     battles = Battles(store, live, campaigns, bounds, random.SystemRandom())
     return Services(
@@ -86,10 +88,11 @@ def build_services(settings: Settings) -> Services:
         operators=Operators(store, checkup, os.environ),
         vitals=Vitals(store, live, settings.data, settings.lease_seconds),
         streams=StreamSlots(
-            max(1, settings.web_threads - _EXPORTS - _THREADS_KEPT_FREE),
+            max(1, settings.web_threads - _EXPORTS - _PARQUETS - _THREADS_KEPT_FREE),
             each=settings.streams_per_voter,
         ),
         exports=StreamSlots(_EXPORTS, each=1),
+        parquets=StreamSlots(_PARQUETS, each=1),
         limits=limits,
         attempts=Attempts(limits),
     )

@@ -1,8 +1,9 @@
 """Backup and restore: one tar file with the database, the keys, the roster's file, and a manifest.
 
 A backup is a consistent copy made while the service runs, and appears whole or not at all. A
-restore checks everything before it changes anything, and puts back what it had moved when it cannot
-finish. Redis is in no backup: it holds only what can be rebuilt.
+restore checks everything before it changes anything, overwrites nothing, and brings the database
+last: cut off before that, it can be done again. Redis is in no backup: it holds only what can be
+rebuilt.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ import sqlite3
 import subprocess
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -44,7 +44,6 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}\.key")
 _LARGEST_MANIFEST = 1 << 20
 _CHUNK = 1 << 20
 _PAGES = 2_048  # of SQLite, copied at a time
-_GOODBYE_SECONDS = 2.0  # for connections that were closed a moment ago
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +76,12 @@ class _Database(Protocol):
         """Raise `BadFile` when the copy cannot be read."""
         ...
 
-    def occupied(self) -> str | None:
+    def occupied(self) -> list[str]:
         """What is in the place of a restored database already."""
         ...
 
-    def free(self) -> None:
-        """Raise `BadSetting` when a program uses the database that is to be replaced."""
-        ...
-
-    def place(self) -> Path | None:
-        """Where the copy is to be moved, if it is a file."""
-        ...
-
-    def load(self, dump: Path, *, replace: bool) -> None:
-        """Bring back all of a copy that is no file, or nothing; raises `BadSetting`."""
+    def load(self, dump: Path) -> None:
+        """Bring back all of a copy where nothing is, or nothing of it; raises `BadSetting`."""
         ...
 
 
@@ -155,8 +146,8 @@ def _write_tar(archive: Path, manifest: Manifest, contents: Sequence[Path], bar:
 # --- taking one back ----------------------------------------------------------------------------
 
 
-def restore(settings: Settings, file: Path, bar: Bar, *, replace: bool = False) -> Manifest:
-    """Bring back what is in `file`: into an empty place or, with `replace`, in place of what is.
+def restore(settings: Settings, file: Path, bar: Bar) -> Manifest:
+    """Bring back what is in `file` to where nothing of it is yet.
 
     Raises `BadFile` or `BadSetting` with everything as it was.
     """
@@ -173,17 +164,19 @@ def restore(settings: Settings, file: Path, bar: Bar, *, replace: bool = False) 
             for one in sorted(stage.iterdir())
             if one != dump
         }
-        occupied = [*filter(None, [database.occupied()]), *_different(targets)]
-        if (place := database.place()) is not None:
-            targets[dump] = place
-        if occupied and not replace:
+        if occupied := [*database.occupied(), *_different(targets)]:
             raise BadFile(
-                f"nothing is restored, because {' and '.join(occupied)} would be lost: choose an "
-                "empty data folder and database, or say --replace",
+                f"nothing is restored over what is there ({', '.join(occupied)}): move it away, or "
+                "choose an empty data folder and database",
                 file=str(file),
             )
-        database.free()
-        _move(targets, first=lambda: database.load(dump, replace=replace))
+        with ExitStack() as undo:
+            for source, target in targets.items():
+                if not target.exists():
+                    _place(source, target)
+                    undo.callback(target.unlink)
+            database.load(dump)
+            undo.pop_all()
     return manifest
 
 
@@ -274,44 +267,21 @@ def _refuse_unfit(file: Path, manifest: Manifest, database: _Database) -> None:
         )
 
 
-def _move(targets: dict[Path, Path], *, first: Callable[[], None]) -> None:
-    """Do what comes first, then move every file to its place; or nothing of it."""
-    token = secrets.token_hex(4)
-    near: list[tuple[Path, Path]] = []
-    done: list[tuple[Path, Path | None]] = []
-    try:
-        for source, target in targets.items():
-            near.append((_brought_near(source, target, token), target))
-        first()
-        for source, target in near:
-            old = target.with_name(f".{target.name}.{token}.old") if target.exists() else None
-            if old is not None:
-                target.rename(old)
-            done.append((target, old))
-            source.rename(target)
-            _sync(target.parent)
-    except BaseException:
-        for target, old in reversed(done):
-            target.unlink(missing_ok=True)
-            if old is not None:
-                old.rename(target)
-        for source, _ in near:
-            source.unlink(missing_ok=True)
-        raise
-    for _, old in done:
-        if old is not None:
-            old.unlink()
-
-
-def _brought_near(source: Path, target: Path, token: str) -> Path:
-    """The file, for its owner only, beside its target: a rename there is at once."""
-    near = target.with_name(f".{target.name}.{token}.new")
+def _place(source: Path, target: Path) -> None:
+    """Move a file to where none is: on the disk, whole and for its owner only, or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(source, near)
-    near.chmod(0o600)
-    with near.open("rb") as opened:
-        _sync(opened)
-    return near
+    near = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
+    try:
+        shutil.move(source, near)  # maybe from another disk, which takes its time
+        near.chmod(0o600)
+        with near.open("rb") as opened:
+            _sync(opened)
+        near.rename(target)
+        _sync(target.parent)
+    except BaseException:
+        for one in (near, target):
+            one.unlink(missing_ok=True)
+        raise
 
 
 # --- databases ----------------------------------------------------------------------------------
@@ -332,7 +302,7 @@ class _Sqlite:
 
     def dump(self, target: Path, bar: Bar) -> _State:
         try:
-            with closing(self._open("ro")) as source, closing(_plain(target)) as copy:
+            with closing(self._opened()) as source, closing(_plain(target)) as copy:
                 # With a transaction of its own, later commits do not make it begin again.
                 source.execute("BEGIN")
                 state = _state(source)
@@ -373,33 +343,16 @@ class _Sqlite:
         if problem is not None:
             raise BadFile(f"the database in it is damaged ({problem})", file=str(dump.name))
 
-    def occupied(self) -> str | None:
-        there = self._path.exists() and self._path.stat().st_size
-        return f"the database {self._path}" if there else None
+    def occupied(self) -> list[str]:
+        """Also what SQLite keeps beside a database, which must not meet another one."""
+        ends = ("", "-wal", "-shm", "-journal")
+        return [str(one) for end in ends if (one := Path(f"{self._path}{end}")).exists()]
 
-    def free(self) -> None:
-        """Also ends the write-ahead log, which must not meet another database."""
-        if self._path.exists():
-            try:
-                with closing(self._open("rw")) as old:
-                    old.execute("PRAGMA journal_mode=DELETE")
-            except sqlite3.OperationalError as error:
-                raise BadSetting(
-                    f"The database {self._path} is in use ({error}): stop the arena first."
-                ) from error
-            except sqlite3.DatabaseError:
-                pass  # it is damaged, which is why it is replaced
-        for end in ("-wal", "-shm"):
-            Path(f"{self._path}{end}").unlink(missing_ok=True)
+    def load(self, dump: Path) -> None:
+        _place(dump, self._path)
 
-    def place(self) -> Path | None:
-        return self._path
-
-    def load(self, dump: Path, *, replace: bool) -> None:
-        """Nothing: the copy is the database."""
-
-    def _open(self, mode: str) -> sqlite3.Connection:
-        address = f"file:{quote(str(self._path))}?mode={mode}"
+    def _opened(self) -> sqlite3.Connection:
+        address = f"file:{quote(str(self._path))}?mode=ro"
         return sqlite3.connect(address, uri=True, isolation_level=None, timeout=1)
 
 
@@ -445,43 +398,25 @@ class _Postgres:
 
     def check(self, dump: Path) -> None:
         listed = subprocess.run(  # noqa: S603  the program's name is ours
-            [_program("pg_restore", 0), "--list", str(dump)], capture_output=True, check=False
+            [self._restorer(), "--list", str(dump)], capture_output=True, check=False
         )
         if listed.returncode:
             raise BadFile(
                 f"pg_restore cannot read it ({_last_line(listed.stderr)})", file=dump.name
             )
 
-    def occupied(self) -> str | None:
+    def occupied(self) -> list[str]:
         tables = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()"
         with self._connected() as connection:
             (count,) = connection.execute(tables).fetchone()
-        return f"{count} tables of the database in DATABASE_URL" if count else None
+        return [f"{count} tables of the database in DATABASE_URL"] if count else []
 
-    def free(self) -> None:
-        others = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        )
-        end = time.monotonic() + _GOODBYE_SECONDS
+    def load(self, dump: Path) -> None:
+        self._run(self._restorer(), "--single-transaction", "--exit-on-error", str(dump))
+
+    def _restorer(self) -> str:
         with self._connected() as connection:
-            connection.autocommit = True  # in a transaction the view stays as it was
-            while (count := connection.execute(others).fetchone()[0]) and time.monotonic() < end:
-                time.sleep(0.1)
-        if count:
-            raise BadSetting(
-                f"The database in DATABASE_URL is in use by {count} other connections: stop the "
-                "arena, and whatever else is connected, first."
-            )
-
-    def place(self) -> Path | None:
-        return None
-
-    def load(self, dump: Path, *, replace: bool) -> None:
-        with self._connected() as connection:
-            program = _program("pg_restore", connection.info.server_version)
-        clean = ("--clean", "--if-exists") if replace else ()
-        self._run(program, "--single-transaction", "--exit-on-error", *clean, str(dump))
+            return _program("pg_restore", connection.info.server_version)
 
     @property
     def _errors(self) -> type[Exception]:
@@ -519,19 +454,23 @@ class _Postgres:
 
 
 def _program(name: str, server: int) -> str:
-    """One of PostgreSQL's programs, no older than the server (a number such as 150004)."""
+    """One of PostgreSQL's programs, of the version of the server (a number such as 150004).
+
+    What a newer pg_dump writes, the server's own pg_restore cannot read; and a newer pg_restore
+    sends settings that the server does not know.
+    """
     found, needed = shutil.which(name), server // 10_000
     if found is None:
         raise BadSetting(
-            f"{name} is not on PATH: install PostgreSQL's client programs"
-            f"{f' of version {needed} or newer' if needed else ''}."
+            f"{name} is not on PATH: install PostgreSQL's client programs of version {needed}."
         )
     said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)  # noqa: S603  the same
-    version = re.search(r"(\d+)\.", said.stdout)
-    if version is None or int(version[1]) < needed:
+    version = re.search(r"\) (\d+)", said.stdout)
+    if version is None or int(version[1]) != needed:
         raise BadSetting(
-            f"{found} is of version {version[1] if version else 'unknown'}, older than the server: "
-            f"install PostgreSQL's client programs of version {needed} or newer."
+            f"{found} is of version {version[1] if version else 'unknown'}, and the server of "
+            f"{needed}: install PostgreSQL's client programs of version {needed}, and put their "
+            f"folder first on PATH (Debian: /usr/lib/postgresql/{needed}/bin)."
         )
     return found
 

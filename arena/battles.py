@@ -47,7 +47,7 @@ from arena.errors import (
     NotFound,
     TooEarly,
 )
-from arena.interfaces import LiveBuffer, Room, RosterRevision, Store, StoredVote
+from arena.interfaces import LineShare, LiveBuffer, Room, RosterRevision, Store, StoredVote
 from arena.records import Content, Conversation, Record, new_salt
 
 _NOT_YOURS = "There is no such battle of yours."
@@ -57,12 +57,13 @@ MAX_COMMENT_CHARS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one voter and this arena may ask for."""
+    """What one voter, one network and this arena may ask for."""
 
     prompt_chars: int
     turns: int
     running_per_voter: int
     running: int
+    waiting_per_network: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +197,15 @@ class Battles:
         continue_from: Continuation | None = None,
         *,
         reader: Reader = STRANGER,
+        network: str = "",
     ) -> Battle:
         """Draw a pair, commit it, wake a runner.
 
         `redraw_of` names the voter's void battle whose prompt is tried again, `continue_from` one
         with its vote whose conversation goes on; both stay in that battle's campaign. `reader`
-        says which private campaigns the voter may play in. Raises `InvalidField`, `NotFound`,
-        `Erased`, `Conflict`, `InvitationNeeded`, `CampaignClosed`, `NoModels`, `TooMany`,
-        `Unavailable`.
+        says which private campaigns the voter may play in, `network` as one of whom they wait.
+        Raises `InvalidField`, `NotFound`, `Erased`, `Conflict`, `InvitationNeeded`,
+        `CampaignClosed`, `NoModels`, `TooMany`, `Unavailable`.
         """
         prompt = check_text(prompt, "prompt", self._limits.prompt_chars)
         origin = self._origin(voter, redraw_of, continue_from)
@@ -215,7 +217,7 @@ class Battles:
         campaign = self._campaigns.get(origin.campaign or campaign_id, reader)
         if campaign.state != "open":
             raise CampaignClosed(f"The campaign '{campaign.id}' takes no new battles.")
-        self._wait_for_a_place(voter)
+        self._wait_for_a_place(voter, network)
         revision = self._store.roster.current()
         pair = roster.draw(self._playing(revision, campaign.id), self._rng)
         described = categories.describe([*prompts_of(origin.opening), prompt])
@@ -279,8 +281,8 @@ class Battles:
             models = roster.within_budget(models, spent)
         return roster.reachable(models, self._resting.models())
 
-    def follow_up(self, voter: str, battle_id: str, prompt: str) -> None:
-        """Ask both models again, in the same conversation.
+    def follow_up(self, voter: str, battle_id: str, prompt: str, *, network: str = "") -> None:
+        """Ask both models again, in the same conversation. `network` is as in `start`.
 
         Raises `InvalidField`, `NotFound`, a `Conflict` by state, `TooMany`, `Unavailable`.
         """
@@ -289,7 +291,7 @@ class Battles:
         battle = whole.battle
         _require(battle, BattleState.ready)
         self._refuse_too_long(len(prompts_of(whole.opening)) + battle.turn)
-        self._wait_for_a_place(voter)
+        self._wait_for_a_place(voter, network)
         turn = Turn(battle_id, battle.turn + 1, prompt, TurnState.running)
         described = categories.describe([*whole.prompts(), prompt])
         if not self._store.battles.add_turn(
@@ -302,13 +304,19 @@ class Battles:
 
     # --- the line for a place -----------------------------------------------------------------
 
-    def place(self, voter: str) -> Place:
-        """Where this voter stands; without room, they wait in line from now on."""
+    def place(self, voter: str | None, network: str = "") -> Place:
+        """Where this voter stands; without room, they wait in line from now on.
+
+        A stranger only looks. Whoever could come in and does not is soon out of the line.
+        """
         free = self._room.together - self._store.battles.running()
         try:
-            ahead = self._live.ahead(voter, stay=False)
+            ahead = self._live.ahead(voter or "")
             if ahead >= free:
-                return Place(has_room=False, ahead=self._live.ahead(voter, stay=True))
+                if voter is not None:
+                    share = LineShare(network, self._limits.waiting_per_network)
+                    ahead = self._live.ahead(voter, share)
+                return Place(has_room=False, ahead=ahead)
         except LiveLost:  # nobody knows who came first: whoever asks next may come in
             return Place(has_room=free > 0, ahead=0)
         return Place(has_room=True, ahead=ahead)
@@ -318,10 +326,10 @@ class Battles:
         with suppress(LiveLost):
             self._live.leave_line(voter)
 
-    def _wait_for_a_place(self, voter: str) -> None:
+    def _wait_for_a_place(self, voter: str, network: str) -> None:
         """Refuse before a pair is drawn what would be refused anyway, or whoever is not next."""
         self._room.check(self._store.battles.running(voter), 0)
-        if not self.place(voter).has_room:
+        if not self.place(voter, network).has_room:
             self._room.check(0, self._room.together)
 
     # --- ending -----------------------------------------------------------------------------

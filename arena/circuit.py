@@ -4,7 +4,9 @@
                                      ▲                               │
                                      └── failed: a longer rest ──────┘
 
-A model is drawn only while its circuit is closed. Nothing here looks at a clock: whoever probes
+A model is drawn only while its circuit is closed. What a prompt can bring about (a refusal of this
+question, an empty answer) is no trouble of the endpoint's and moves nothing: one voter could keep
+models from everybody else with it. Nothing here looks at a clock: whoever probes
 measures the rest with its own monotonic one, so a jumping wall clock neither ends nor prolongs it.
 """
 
@@ -13,12 +15,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from arena.errors import EndpointBroken, EndpointRefused, EndpointTimeout, EndpointUnreachable
+
 _NEWEST = 0.2
 _TOO_MANY = 0.5
 _ON_PROBATION = 0.4
 _FORGOTTEN = 0.01
 REST_SECONDS = 15.0
 MOST_REST_SECONDS = 300.0
+_TROUBLE = frozenset(
+    kind.__name__
+    for kind in (EndpointUnreachable, EndpointRefused, EndpointTimeout, EndpointBroken)
+)
 
 
 class CircuitState(StrEnum):
@@ -76,6 +84,11 @@ class Circuit:
 def error_kind(error: str) -> str:
     """The kind of a failure that is told as `kind: sentence`; it never holds a foreign text."""
     return error.partition(":")[0]
+
+
+def is_trouble(kind: str) -> bool:
+    """Whether a failure of this kind in a battle is the endpoint's, and moves its circuit."""
+    return kind in _TROUBLE
 
 
 def _at_least(seconds: float, asked: float | None) -> float:

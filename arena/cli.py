@@ -383,12 +383,11 @@ def make_backup(file: Path) -> None:
 
 @main.command("restore")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--replace", is_flag=True, help="Give up the database and files that are there.")
-def take_back(file: Path, replace: bool) -> None:
-    """Bring back what 'arena backup' wrote to FILE: all of it, or nothing."""
+def take_back(file: Path) -> None:
+    """Bring back what 'arena backup' wrote to FILE: all of it, over nothing, or nothing of it."""
     settings = _settings()
     with supervisor.only_one(settings.data / "arena.lock"):
-        taken = backup.restore(settings, file, _progress, replace=replace)
+        taken = backup.restore(settings, file, _progress)
     click.echo(f"{file}: restored up to position {taken.log_position} of {taken.created_at}")
     click.echo("Run 'arena db upgrade', or 'arena up', which does it.")
 

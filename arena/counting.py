@@ -7,14 +7,13 @@ is kept may be lost at any moment, and is then made anew.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +28,8 @@ PAGE = 2**16
 """Records of a whole page."""
 
 _BATCH = 2**12  # a record takes a kilobyte until it is in a column
-_FORMAT = 1  # of what is kept; another one is made anew
+_FORMAT = 1  # of what is kept and of what it means; another one is made anew
+_DIGEST = 32  # bytes in front of it
 _TYPES: dict[str, type] = {
     "seq": np.int64,
     "model_a": np.int32,
@@ -133,7 +133,6 @@ class Page:
 
     def to_bytes(self) -> bytes:
         words = {
-            "format": _FORMAT,
             "first": self.first,
             "last": self.last,
             "models": self.models,
@@ -143,26 +142,25 @@ class Page:
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(words).encode(), np.uint8)
         np.savez_compressed(buffer, words=text, **self.columns)  # type: ignore[arg-type]  # its stub
-        return buffer.getvalue()
+        archive = buffer.getvalue()
+        return _digest(archive) + archive
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Page | None:
         """What `to_bytes` gave; None when it is damaged or of another format."""
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                words = json.loads(arrays["words"].tobytes())
-                if words["format"] != _FORMAT:
-                    return None
-                return cls(
-                    words["first"],
-                    words["last"],
-                    words["models"],
-                    [Kind(*kind) for kind in words["kinds"]],
-                    {name: arrays[name] for name in _TYPES},
-                    [_kept_event(fields) for fields in words["events"]],
-                )
-        except (BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, TypeError):
+        digest, archive = data[:_DIGEST], data[_DIGEST:]
+        if digest != _digest(archive):
             return None
+        with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
+            words = json.loads(arrays["words"].tobytes())
+            return cls(
+                words["first"],
+                words["last"],
+                words["models"],
+                [Kind(*kind) for kind in words["kinds"]],
+                {name: arrays[name] for name in _TYPES},
+                [_kept_event(fields) for fields in words["events"]],
+            )
 
     def campaigns(self) -> list[str]:
         """The campaigns that have records here."""
@@ -179,6 +177,11 @@ class Page:
         columns = {name: column[chosen] for name, column in self.columns.items()}
         tally.add_coded(models=self.models, kinds=kinds, **columns)
         return {key for keys in kinds for key in keys}
+
+
+def _digest(archive: bytes) -> bytes:
+    """Tells before any of an archive is read that it is whole, and of this format."""
+    return hashlib.sha256(b"%d\n" % _FORMAT + archive).digest()
 
 
 def _kind(vote: Counted) -> Kind:
@@ -217,7 +220,7 @@ class Pages:
         if not done:
             kept = self._kept.get(number)
             page = None if kept is None else Page.from_bytes(kept)
-            if page is not None:
+            if page is not None and (page.first, page.last) == (position + 1, position + PAGE):
                 return page
             if self._votes.position() >= position + PAGE:
                 return self._make(number)

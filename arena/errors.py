@@ -24,6 +24,7 @@ ArenaError                      what, where, what to do; `retryable`: whether tr
 ├── EndpointError               a model's endpoint failed; never becomes an answer or a vote
 │   ├── EndpointUnreachable     before the first byte, for now: refused, DNS, TLS, 429, 5xx, …
 │   ├── EndpointRefused         before the first byte and for good: other 4xx, redirect, missing key
+│   │   └── EndpointDeclined        this question, and perhaps no other: 400, 413, 422
 │   ├── EndpointTimeout         a deadline passed
 │   ├── EndpointBroken          malformed, in-band error, ended without finish_reason
 │   └── EndpointEmpty           ended well, with no text
@@ -157,6 +158,10 @@ class EndpointUnreachable(EndpointError):
 
 
 class EndpointRefused(EndpointError):
+    pass
+
+
+class EndpointDeclined(EndpointRefused):
     pass
 
 

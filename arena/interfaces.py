@@ -339,7 +339,13 @@ class BattleStore(Protocol):
         turn: Turn,
         opening: Sequence[Message] = (),
         room: Room | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Store a new battle with its first turn.
+
+        Raises `Erased` when what it takes over is erased meanwhile.
+        """
+        ...
+
     def get(self, battle_id: str) -> Battle | None: ...
     def turns(self, battle_id: str) -> list[Turn]: ...
     def turn(self, battle_id: str, number: int) -> Turn | None: ...
@@ -445,6 +451,10 @@ class BattleStore(Protocol):
         """Ids of battles begun before `until` that are not erased, oldest first."""
         ...
 
+    def kept_of(self, battle_id: str) -> list[str]:
+        """Ids of this battle and all that took over from it, at any remove, that are not erased."""
+        ...
+
     def report(self, battle_id: str, voter: str, reason: str, side: str | None = None) -> None:
         """Keep the voter's report about this battle and side; a later one replaces it.
 
@@ -466,10 +476,6 @@ class BattleStore(Protocol):
 class VoteLog(Protocol):
     """The append-only log: votes and what is said of them later, sealed in one place."""
 
-    def pseudonym(self, voter: str, campaign: str) -> str:
-        """The voter's random name in this campaign's log, made when first asked for."""
-        ...
-
     def add_vote(
         self,
         record: Record,
@@ -482,8 +488,9 @@ class VoteLog(Protocol):
     ) -> StoredVote | None:
         """Move the battle `ready → voted` and append its vote, in one transaction.
 
-        The record gets the pseudonym of its `voter`. Returns what was committed, or None, with
-        nothing written, when the battle is not `ready` at this `turn`.
+        The record gets the pseudonym of its `voter`, a random name for this campaign's log, made
+        with the first vote. Returns what was committed, or None, with nothing written, when the
+        battle is not `ready` at this `turn`.
         """
         ...
 
@@ -561,16 +568,13 @@ class VoteLog(Protocol):
     def counted(self, after: int, limit: int) -> list[Counted]: ...
     def counted_record(self, record_id: str) -> Counted | None: ...
 
-    def sealed(self, after: int, until: int, limit: int, campaigns: Sequence[str]) -> list[LogRow]:
-        """Records with after < seq ≤ until, joined with what is said of them up to `until`."""
-        ...
-
     def exported(
         self, after: int, until: int, limit: int, campaigns: Sequence[str]
     ) -> Columns | None:
-        """The same, text included, by column; None at the end.
+        """Records with after < seq ≤ until by column; None at the end.
 
-        Where conversations are long it gives fewer rows than `limit`.
+        Their text comes with them, and what is said of them up to `until`. Where conversations are
+        long it gives fewer rows than `limit`.
         """
         ...
 
@@ -873,6 +877,14 @@ class LookAgain:
     """What is followed is over, or messages may have been missed: look at SQL and the buffer."""
 
 
+@dataclass(frozen=True, slots=True)
+class LineShare:
+    """How many of one network may wait in line: voters are invented faster than networks."""
+
+    network: str
+    most: int
+
+
 class LiveBuffer(Protocol):
     """Redis: frames of running turns, wake-ups, announcements. All can be lost and rebuilt.
 
@@ -902,10 +914,11 @@ class LiveBuffer(Protocol):
     def announce(self, snapshot: dict[str, Any]) -> None: ...
     def boards(self) -> AbstractContextManager[Subscription[dict[str, Any] | LookAgain]]: ...
 
-    def ahead(self, voter: str, *, stay: bool) -> int:
+    def ahead(self, voter: str, stay: LineShare | None = None) -> int:
         """How many wait for a place before this voter; of one who does not wait, all who do.
 
-        With `stay` the voter waits too. Whoever has not asked for a while has left.
+        With `stay` the voter waits too, unless too many of the same network do. Whoever has not
+        asked for a while has left.
         """
         ...
 

@@ -23,8 +23,9 @@ import redis
 from arena import logs, metrics
 from arena.battle import Frame
 from arena.errors import LiveLost
-from arena.interfaces import LiveFrame, LookAgain
+from arena.interfaces import LineShare, LiveFrame, LookAgain
 from arena.redis_client import connect
+from arena.together import Together
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ _BOARDS = "arena:boards"
 _RUNNER_BELL = "arena:wake:runner"
 _WORKER_BELL = "arena:wake:worker"
 _BELL_SECONDS = 60  # a wake-up that nobody heard for this long has been covered by polling
+_RINGS_AT_ONCE = 1_000
 _HUB_RETRY_SECONDS = 0.2
 _QUICK_SECONDS = 0.5  # a vote's answer and a tick wait no longer for Redis
 _BLOCK_SECONDS = 2.0
@@ -44,18 +46,31 @@ _LINE = "arena:line"
 _LINE_SEEN = "arena:line:seen"
 _LINE_MS = 15_000  # a hidden tab's timers are slow, and a place that nobody wants is held so long
 _LINE_SCRIPT = """
-local line, seen, voter = KEYS[1], KEYS[2], ARGV[1]
+local line, seen, ours = KEYS[1], KEYS[2], KEYS[3]
+local voter, lasts, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - ARGV[3])) do
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - lasts)) do
   redis.call('ZREM', line, gone)
   redis.call('ZREM', seen, gone)
 end
-if ARGV[2] == '1' then
+if most > 0 and not redis.call('ZSCORE', line, voter) then
+  for _, other in ipairs(redis.call('SMEMBERS', ours)) do
+    if not redis.call('ZSCORE', line, other) then
+      redis.call('SREM', ours, other)
+    end
+  end
+  if redis.call('SCARD', ours) >= most then
+    most = 0
+  end
+end
+if most > 0 then
   redis.call('ZADD', line, 'NX', now, voter)
   redis.call('ZADD', seen, now, voter)
-  redis.call('PEXPIRE', line, ARGV[3])
-  redis.call('PEXPIRE', seen, ARGV[3])
+  redis.call('SADD', ours, voter)
+  for _, key in ipairs(KEYS) do
+    redis.call('PEXPIRE', key, lasts)
+  end
 end
 return redis.call('ZRANK', line, voter) or redis.call('ZCARD', line)
 """
@@ -126,6 +141,7 @@ class RedisLive:
         self._guard = _Breaker()
         self._ttl = ttl
         self._hub = _Hub(self._patient, subscribed=self._guard.reset)
+        self._for_worker = Together(self._ring_for_worker, _RINGS_AT_ONCE)
         self._line: Any = self._redis.register_script(_LINE_SCRIPT)
 
     # --- frames -----------------------------------------------------------------------------
@@ -137,14 +153,14 @@ class RedisLive:
         with self._guard():
             pipe = self._redis.pipeline(transaction=False)
             for live in frames:
-                pipe.rpush(_key(live.battle_id, live.turn), _pack(live.number, live.frame))
+                # only the first makes a list, so that none lacks its time to live
+                push = pipe.rpushx if live.number else pipe.rpush
+                push(_key(live.battle_id, live.turn), _pack(live.number, live.frame))
+            for live in frames:
+                if live.number == 0:
+                    pipe.expire(_key(live.battle_id, live.turn), self._ttl)
             pipe.publish(_FRAMES, json.dumps(message, separators=(",", ":")))
             lengths = dict(zip(frames, pipe.execute(), strict=False))
-            made = [live for live, length in lengths.items() if length == 1]
-            for live in made:
-                pipe.expire(_key(live.battle_id, live.turn), self._ttl)
-            if made:
-                pipe.execute()
         return {live.battle_id for live, length in lengths.items() if length != live.number + 1}
 
     def replace(self, battle_id: str, turn: int, frames: Sequence[Frame]) -> None:
@@ -185,8 +201,12 @@ class RedisLive:
         return battle_id or None
 
     def wake_worker(self) -> None:
+        self._for_worker.do(None)  # one ring for all votes of a moment
+
+    def _ring_for_worker(self, votes: Sequence[None]) -> Sequence[None]:
         with _hint("a new vote"), self._guard():
             self._ring(_WORKER_BELL, "1", keep=1)
+        return votes
 
     def wait_for_work(self, timeout: float) -> None:
         self._wait(_WORKER_BELL, timeout)
@@ -221,9 +241,11 @@ class RedisLive:
 
     # --- the line for a place ---------------------------------------------------------------
 
-    def ahead(self, voter: str, *, stay: bool) -> int:
+    def ahead(self, voter: str, stay: LineShare | None = None) -> int:
+        share = stay or LineShare("", 0)
+        keys = [_LINE, _LINE_SEEN, f"{_LINE}:of:{share.network}"]
         with self._guard():
-            return int(self._line(keys=[_LINE, _LINE_SEEN], args=[voter, int(stay), _LINE_MS]))
+            return int(self._line(keys=keys, args=[voter, _LINE_MS, share.most]))
 
     def leave_line(self, voter: str) -> None:
         with self._guard():

@@ -16,8 +16,7 @@ import logging
 import os
 import platform
 import time
-from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -113,9 +112,9 @@ def timed(histogram: Histogram, *labels: str) -> Iterator[None]:
     histogram.labels(*labels).observe(time.perf_counter() - started)
 
 
-def written(types: Iterable[str]) -> None:
-    """Count records of these types."""
-    for kind, count in Tally(types).items():
+def written(types: Mapping[str, int]) -> None:
+    """Count records, by type, that were committed."""
+    for kind, count in types.items():
         RECORDS.labels(kind).inc(count)
 
 

@@ -76,11 +76,17 @@ class Moderation:
         self._store.battles.handle_reports(battle_id, Act(now(), "report.dismiss", battle_id))
 
     def take_down(self, battle_id: str) -> None:
-        """Erase the battle's text for good and close its reports. The vote stays."""
+        """Erase the battle's text for good and close its reports. The vote stays.
+
+        Battles that went on with its text, or drew its prompt again, are erased with it.
+        """
         if self._store.battles.get(battle_id) is None:
             raise NotFound("There is no such battle.")
-        act = Act(now(), "battle.take_down", battle_id)
-        erasure.erase(self._store, self._live, [battle_id], erasure.OPERATOR, act)
+        # again, because another can have gone on with one of them just before it was erased
+        while kept := self._store.battles.kept_of(battle_id):
+            later = sorted(set(kept) - {battle_id})
+            act = Act(now(), "battle.take_down", battle_id, {"later": later} if later else {})
+            erasure.erase(self._store, self._live, kept, erasure.OPERATOR, act)
 
     def exclude(self, vote_id: str, reason: str) -> None:
         """Leave a vote out of every board from now on. The log says so, with the reason.

@@ -119,7 +119,7 @@ def remark(kind: str, vote: Record, reason: str, at: str) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """A sealed (or pending: `seq` None) record as it is stored, with what the export joins in."""
+    """A sealed (or pending: `seq` None) record as it is stored, with what is said of it."""
 
     seq: int | None
     record: Record
@@ -127,25 +127,3 @@ class LogRow:
     content: Content | None = None
     flags: tuple[str, ...] = ()
     excluded_reason: str | None = None
-
-    def to_json(self, *, with_text: bool) -> dict[str, Any]:
-        """The export row. Without consent to publish text, text and salt stay out."""
-        record = self.record
-        row: dict[str, Any] = dict.fromkeys(EXPORT_FIELDS)
-        row |= {name: getattr(record, name) for name in LEAF_FIELDS}
-        row |= {
-            "seq": self.seq,
-            "reasons": list(record.reasons),
-            "winner": "both_bad" if record.both_bad else record.winner,
-            "flags": list(self.flags),
-            "excluded_reason": self.excluded_reason,
-            "hash": self.hash,
-        }
-        if self.content is not None and with_text:
-            row |= {
-                "conversation_a": self.content.conversation_a,
-                "conversation_b": self.content.conversation_b,
-                "comment": self.content.comment,
-                "salt": self.content.salt,
-            }
-        return row

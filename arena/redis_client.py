@@ -6,18 +6,23 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import parse_url
+from redis.connection import BlockingConnectionPool, parse_url
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 
 from arena.addresses import RedisAddress, redis_address
 
 MAX_CONNECTIONS = 64
-"""Connections of one client at most; a process has two clients."""
+"""Connections of one client at most: a web process has three clients, others have two."""
 
 
 def connect(url: str, *, patience: float) -> redis.Redis:
-    """A client that waits `patience` seconds for an answer.
+    """A client that waits `patience` seconds for an answer, and as long for a free connection.
 
     A connection that a restarted server has closed is tried once more, a silent server is not.
     `url` is anything that `REDIS_URL` may be.
@@ -28,11 +33,16 @@ def connect(url: str, *, patience: float) -> redis.Redis:
         "socket_connect_timeout": patience,
         "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         "max_connections": MAX_CONNECTIONS,
+        "timeout": patience,  # for a connection, when more threads than that want one
     }
     address = redis_address(url)
     if address.sentinels:
         return _present_master(address, options)
-    return redis.Redis.from_url(url, **options)
+    return redis.Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+
+
+class _PresentMaster(SentinelConnectionPool, BlockingConnectionPool):
+    """redis-py has a pool for Sentinels and one that waits; this is both."""
 
 
 class _Master(SentinelManagedConnection):
@@ -65,5 +75,7 @@ def _present_master(address: RedisAddress, options: dict[str, Any]) -> redis.Red
         **(address.sentinel_options or {}),
     }
     sentinel: Any = Sentinel(address.sentinels, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]  # redis-py
-    master: redis.Redis = sentinel.master_for(address.service, **server)
+    master: redis.Redis = sentinel.master_for(
+        address.service, connection_pool_class=_PresentMaster, **server
+    )
     return master

@@ -95,7 +95,9 @@ def within_budget(models: Sequence[str], spent: Collection[str]) -> list[str]:
 def reachable(models: Sequence[str], resting: Collection[str]) -> list[str]:
     """Those of the models that do not rest after failures.
 
-    Raises `NoModels` when fewer than two are left of them.
+    Two may be left: every pair is then of these two, as in a campaign of two models, and the sides
+    are drawn all the same. To give no battles then would let two broken endpoints stop the arena.
+    Raises `NoModels` when fewer are left.
     """
     left = [model for model in models if model not in resting]
     if len(left) < 2 <= len(models):  # noqa: PLR2004

@@ -78,6 +78,7 @@ class _Side:
     shows_text: bool = False
     stream: AnswerStream | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
+    stopped: bool = False
     finished: Finished | None = None
     failed_at: float = math.inf
     error: EndpointError | None = None
@@ -106,8 +107,9 @@ class _Side:
         return text
 
     def answer(self) -> Answer:
-        """What was shown. Without the endpoint's own end it was stopped by the voter."""
-        finished = self.finished or Finished("stopped")
+        """What was shown. Stopped by the voter, its end is that, though the endpoint's came too."""
+        finished = None if self.stopped else self.finished
+        finished = finished or Finished("stopped")
         return Answer(
             "".join(self.shown), finished.reason, finished.tokens, self.ttft, self.duration
         )
@@ -160,7 +162,7 @@ class _RunningTurn:
     def stop(self) -> None:
         """End both answers where they are shown to be: alike, whichever was complete already."""
         for side in self.sides:
-            side.finished = None
+            side.stopped = True
 
     def cancel(self) -> None:
         for side in self.sides:

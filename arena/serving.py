@@ -2,8 +2,9 @@
 
 gunicorn's threaded worker hands every new connection to a thread, which then waits for as long as
 the client likes: as many half-sent requests as there are threads stop the whole process. Here the
-loop that watches idle connections also collects what they send. A thread sees complete requests
-only; whoever sends too slowly or too much is closed, and so is who does not read an answer.
+loop that watches idle connections also collects what they send. A thread gets what was collected
+and never reads from a client: should gunicorn look for more than that, it finds the end. Whoever
+sends too slowly or too much is closed, and so is who reads an answer too slowly.
 
 gunicorn also waits in that loop, for up to two seconds, until a client whose connection is at its
 end has closed it too. Here nobody waits for that.
@@ -11,15 +12,18 @@ end has closed it too. Here nobody waits for that.
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
-import struct
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from selectors import EVENT_READ
 from typing import Any
 
+from gunicorn.http import get_parser  # type: ignore[import-untyped]  # no types
+from gunicorn.http.errors import NoMoreData  # type: ignore[import-untyped]  # no types
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]  # no types
 
 _REQUEST_SECONDS = 10.0
@@ -28,19 +32,20 @@ _REQUEST_SECONDS = 10.0
 _LAST_SECONDS = 2.0
 """For a client to close its side at the end, and for a request when the process is stopping."""
 
-_SURPLUS_SECONDS = 0.01
-"""For what a client sends beyond what was collected: it has sent more than is accepted."""
+_STALL_SECONDS = 10.0
+_LEAST_RATE = 8_192
+"""How long a client may take nothing, and how many bytes a second it must take otherwise."""
 
-_STALL_SECONDS = 10
-"""Longest wait for a client to take the next bytes; a piece that it takes in part has it again."""
+_MOST_HELD_BYTES = 32_000_000
+"""Of all requests that are arriving; beyond that the oldest is given up."""
 
 _MOST_HEAD_BYTES = 65_536
-_FRAMING = 8
-"""How many times its content a body may have with its framing: chunks of one byte have six."""
+_FRAMING = 2
+"""How many times its content a body may have with its framing: chunks of eight bytes have less."""
 _LONGEST_CHUNK_LINE = 1_024
-_PIECE = 65_536
+_PIECE = 16_384
 
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*0*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _EXPECTS = re.compile(rb"\r\nexpect:", re.IGNORECASE)
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\r\n]*)?\r\n")
@@ -65,6 +70,7 @@ class Arriving:
         self._end: int | None = None  # where a body of known length does
         self._chunk = 0  # where the next chunk begins
         self._decoded = 0  # what the chunks before it hold
+        self._searched = 0  # no empty line ends before
 
     def add(self, piece: bytes) -> None:
         self.data += piece
@@ -86,11 +92,11 @@ class Arriving:
     def _find_head(self) -> bool:
         if self.data.startswith((b"\r", b"\n")):  # empty lines before a request mean nothing
             self.data = self.data.lstrip(b"\r\n")
-        found = self.data.find(b"\r\n\r\n")
-        if found < 0:
+            self._searched = 0
+        self._head = self._chunk = self._after_empty_line(0)
+        if not self._head:
             return False
-        self._head = self._chunk = found + 4
-        head = bytes(self.data[: found + 2])
+        head = bytes(self.data[: self._head - 2])
         self.expects_word = _EXPECTS.search(head) is not None
         if not _CHUNKED.search(head):
             length = _LENGTH.search(head)
@@ -105,15 +111,50 @@ class Arriving:
                 return not self._line_may_go_on()
             size, begin = int(line[1], 16), line.end()
             if size == 0:
-                return self.data.find(b"\r\n\r\n", begin - 2) >= 0
+                return self._after_empty_line(begin - 2) > 0
             if begin + size + 2 > len(self.data):
                 return self._decoded + len(self.data) - begin > self._most_body
             self._decoded += size
             self._chunk = begin + size + 2
 
+    def _after_empty_line(self, since: int) -> int:
+        """Where the first empty line ends; 0 as long as there is none."""
+        found = self.data.find(b"\r\n\r\n", max(since, self._searched))
+        if found < 0:
+            self._searched = max(0, len(self.data) - 3)
+            return 0
+        return found + 4
+
     def _line_may_go_on(self) -> bool:
         end = self.data.find(b"\r\n", self._chunk)
         return end < 0 and len(self.data) - self._chunk < _LONGEST_CHUNK_LINE
+
+
+def collected(pieces: list[bytes]) -> Iterator[bytes]:
+    """For gunicorn to read: what has come; should it want more, it is told that the client left."""
+    while pieces:
+        yield pieces.pop()  # a connection that is kept must not keep its last request too
+    raise NoMoreData
+
+
+class Connection(socket.socket):
+    """A client's socket: an answer that is not taken at the least rate is given up.
+
+    Patience is spent while a client keeps us waiting, and grows back with what it takes.
+    """
+
+    _patience = _STALL_SECONDS
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:  # type: ignore[override]  # all we send
+        patience = self._patience + len(data) / _LEAST_RATE
+        begun = time.monotonic()
+        self.settimeout(patience)  # for all of it
+        try:
+            super().sendall(data, flags)
+        except TimeoutError:
+            raise BrokenPipeError(errno.EPIPE, "the client reads too slowly") from None
+        left = patience - (time.monotonic() - begun)
+        self._patience = min(max(left, 0.0), _STALL_SECONDS)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -127,8 +168,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def enqueue_req(self, conn: TConn) -> None:
         """Collect the connection's next request; gunicorn calls this when one may be coming."""
-        read_ahead = conn.parser.unreader.take_buffered() if conn.initialized else b""
-        arriving = Arriving(self.wsgi.config["MAX_CONTENT_LENGTH"], read_ahead)
+        begun = b""
+        if conn.parser is None:
+            conn.sock = Connection(fileno=conn.sock.detach())
+        else:
+            begun = conn.parser.unreader.take_buffered()
+        arriving = Arriving(self.wsgi.config["MAX_CONTENT_LENGTH"], begun)
         self._arriving[conn] = arriving, time.monotonic()
         conn.sock.setblocking(False)
         self.poller.register(conn.sock, EVENT_READ, lambda _sock: self._receive(conn))
@@ -137,7 +182,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Go on with the connection, or take leave of it."""
-        if fs.cancelled() or not fs.result():
+        if fs.cancelled() or fs.exception() or not fs.result():
             self._see_off(conn)
         else:
             super().finish_request(conn, fs)
@@ -147,18 +192,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().murder_pending()
         now = time.monotonic()
         patience = _REQUEST_SECONDS if self.alive else _LAST_SECONDS
+        held = sum(len(arriving.data) for arriving, _ in self._arriving.values())
         for conn, (arriving, since) in list(self._arriving.items()):
-            if now - since < patience:
+            if now - since < patience and held <= _MOST_HELD_BYTES:
                 break
+            held -= len(arriving.data)
             self._refuse(conn, _TOO_SLOW if arriving.data else b"")
         for conn, since in list(self._leaving.items()):
             if now - since < _LAST_SECONDS:
                 break
             self._close(conn)
-
-    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
-        surplus = time.monotonic() + _SURPLUS_SECONDS
-        return keepalive and bool(conn.parser.finish_body(deadline=surplus))
 
     def _receive(self, conn: TConn) -> None:
         piece = _received(conn.sock)
@@ -183,11 +226,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _hand_over(self, conn: TConn, data: bytes) -> None:
         self.poller.unregister(conn.sock)
         del self._arriving[conn]
-        if not conn.initialized:
-            _limit_stalls(conn.sock)
-            conn.init()
+        conn.parser = get_parser(self.cfg, collected([data]), conn.client)
         conn.data_ready = True  # or a thread would wait for it
-        conn.parser.unreader.unread(data)
         super().enqueue_req(conn)
 
     def _refuse(self, conn: TConn, why: bytes = b"") -> None:
@@ -234,9 +274,3 @@ def _say(sock: socket.socket, words: bytes) -> None:
     """Send a few bytes, if there is room for them."""
     with suppress(OSError):
         sock.send(words)
-
-
-def _limit_stalls(sock: socket.socket) -> None:
-    patience = struct.pack("ll", _STALL_SECONDS, 0)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)

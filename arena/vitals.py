@@ -23,6 +23,10 @@ from arena.leases import RUNNER, WORKER
 LEAST_FREE_BYTES = 512 * 2**20
 """With less room than this the operator is warned."""
 
+_PROXY_UNBELIEVED = (
+    "A proxy in front sends X-Forwarded-For, and ARENA_PROXY_HOPS is 0: all voters count as one "
+    "network and share its limits. Set it to the number of your proxies."
+)
 _CLOCKS_MAY_DIFFER = timedelta(seconds=30)
 _LOOK_AGAIN_SECONDS = 0.1
 _PACKAGES = ("flask", "gunicorn", "sqlalchemy", "redis", "httpx", "numpy")
@@ -114,7 +118,7 @@ class Vitals:
         with suppress(Unavailable):  # that is what the ping tells
             self._store.require_current()
 
-    def problems(self) -> dict[str, str]:
+    def problems(self, *, unbelieved_proxy: bool = False) -> dict[str, str]:
         """Everything that an operator should look after, in sentences by part."""
         obstacles = self.obstacles()
         if obstacles:
@@ -125,6 +129,7 @@ class Vitals:
             database=health.database_problem,
             durability=_problem(self._store.require_durable),
             redis=health.redis_problem,
+            proxy=_PROXY_UNBELIEVED if unbelieved_proxy else None,
             disk=_disk_problem(health.disk_free, self._data),
             **({} if work is None else _work_problems(work)),
             **{"endpoints": _endpoints_problem(self._store.circuits.all())},

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Reading the newest board: many readers who have it already, through the real web processes.
 
-250 models are on the board. wrk asks over kept connections with the ETag of the newest board, then
-without one (the whole board, compressed). The baseline in the same run: a bare Flask app that
-answers a constant with an ETag, under gunicorn with as many processes and threads.
+250 models are on the board, and the worker is at rest, so that the board stays the same. wrk asks
+over kept connections with the ETag of the newest board, then without one (the whole board,
+compressed). The baseline, before and after: a bare Flask app that answers a constant with an ETag,
+under gunicorn with as many processes and threads.
 
     apt-get install wrk
     .venv/bin/python scripts/bench_board.py [--seconds 10] [--connections 8] [--models 250]
@@ -12,22 +13,20 @@ answers a constant with an ETag, under gunicorn with as many processes and threa
 from __future__ import annotations
 
 import argparse
-import os
+import gzip
+import json
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from http import HTTPStatus
+from statistics import mean
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from machine import wait_until_up
-from synthetic_log import Figure, arena, running, show, stands_for, wait, world
-
-from tests.services import UNHURRIED, free_port
+from machine import Report
+from synthetic_log import wait_for_boards, world
 
 GOAL_RATE, GOAL_P99_MS = 1_500, 20
 VOTES = 50_000
@@ -57,49 +56,60 @@ def read(url: str, headers: Mapping[str, str], connections: int, seconds: int) -
     return Reading(float(rate[1]), p99, "; ".join(problems))
 
 
-def etag_of(url: str) -> str:
+def measure(report: Report, options: argparse.Namespace) -> None:
+    wanted = {"Accept-Encoding": "gzip"}
+
+    def ask(url: str, known: str = "") -> Reading:
+        headers = {**wanted, "If-None-Match": known} if known else wanted
+        return read(url, headers, options.connections, options.seconds)
+
+    with world(VOTES, options.models) as place:
+        board, constant = f"{place.url}/api/board", f"{place.url}/constant"
+        with place.running("worker"):
+            wait_for_boards(place.store, {"overall"}, VOTES)
+        with place.bare():
+            before = ask(constant, '"constant"')
+        with place.running("web"):
+            known, rows = whole_board(board)
+            report.expect(rows == options.models, f"the board has {rows} of {options.models} rows")
+            hits = ask(board, known)
+            report.expect(is_current(board, known), "the board was another one after the ETag hits")
+            whole = ask(board)
+        with place.bare():
+            after = ask(constant, '"constant"')
+    readings = {
+        "board, with ETag hits": hits,
+        "bare Flask, a constant with its ETag, before": before,
+        "bare Flask, a constant with its ETag, after": after,
+        "board, whole and compressed": whole,
+    }
+    bare = mean([before.rate, after.rate])
+    for what, seen in readings.items():
+        report.expect(not seen.problems, f"{what}: {seen.problems}")
+        report.add(
+            what,
+            f"{seen.rate:,.0f}/s, p99 {seen.p99_ms:.1f} ms",
+            goal=f"≥ {GOAL_RATE:,}/s, p99 ≤ {GOAL_P99_MS} ms" if seen is hits else "",
+            ratio=f"× {seen.rate / bare:.2f}" if seen in (hits, whole) else "",
+        )
+
+
+def whole_board(url: str) -> tuple[str, int]:
+    """The ETag of its compressed form, and how many models it rates."""
     asked = Request(url, headers={"Accept-Encoding": "gzip"})  # noqa: S310 - our own address
     with urlopen(asked) as answer:  # noqa: S310 - the same
-        return str(answer.headers["ETag"])
+        rows = json.loads(gzip.decompress(answer.read()))["rows"]
+        return answer.headers["ETag"], sum(row["votes"] > 0 for row in rows)
 
 
-def report(options: argparse.Namespace) -> list[Figure]:
-    port, bare_port = free_port(), free_port()
-    board, constant = f"http://127.0.0.1:{port}/api/board", f"http://127.0.0.1:{bare_port}/constant"
-    with ExitStack() as stack:
-        place = stack.enter_context(
-            world(VOTES, options.models, **UNHURRIED, PORT=str(port), ARENA_LOG_LEVEL="warning")
-        )
-        stack.enter_context(running(arena("worker"), place.env))
-        wait("the board", lambda: stands_for(place.store, {"overall"}, VOTES))
-        stack.enter_context(running(arena("web"), place.env))
-        scratch = stack.enter_context(tempfile.TemporaryDirectory())
-        command = [sys.executable, "-m", "gunicorn", "bare:make()", "--worker-class", "gthread"]
-        command += ["--workers", str(place.settings.web_workers), "--no-control-socket"]
-        command += ["--threads", str(place.settings.web_threads), "--keep-alive", "15"]
-        command += ["--bind", f"127.0.0.1:{bare_port}"]
-        env = {"PYTHONPATH": str(Path(__file__).parent), "BARE_DATABASE": f"{scratch}/bare.db"}
-        stack.enter_context(running(command, env))
-        wait_until_up(constant)
-        wait_until_up(board)
-        figures = []
-        wanted = {"Accept-Encoding": "gzip"}
-        known = wanted | {"If-None-Match": etag_of(board)}
-        bare = read(constant, {"If-None-Match": '"constant"'}, options.connections, options.seconds)
-        figures.append(Figure("bare Flask, a constant with its ETag", "", _told(bare)))
-        hits = read(board, known, options.connections, options.seconds)
-        goal = f"≥ {GOAL_RATE:,}/s, p99 ≤ {GOAL_P99_MS} ms"
-        figures.append(Figure("board, with ETag hits", goal, _told(hits)))
-        whole = read(board, wanted, options.connections, options.seconds)
-        figures.append(Figure("board, whole and compressed", "", _told(whole)))
-        ratio = f"{hits.rate / bare.rate:.2f}"
-        figures.append(Figure("ETag hits beside bare Flask", "", f"× {ratio}"))
-    return figures
-
-
-def _told(reading: Reading) -> str:
-    complaint = f" ({reading.problems})" if reading.problems else ""
-    return f"{reading.rate:,.0f}/s, p99 {reading.p99_ms:.1f} ms{complaint}"
+def is_current(url: str, etag: str) -> bool:
+    """Whether who has this one is told that nothing has changed."""
+    headers = {"Accept-Encoding": "gzip", "If-None-Match": etag}
+    try:
+        with urlopen(Request(url, headers=headers)):  # noqa: S310 - our own address
+            return False
+    except HTTPError as answer:
+        return answer.status == HTTPStatus.NOT_MODIFIED
 
 
 def main() -> None:
@@ -112,8 +122,8 @@ def main() -> None:
     options = parser.parse_args()
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing: apt-get install wrk")
-    print(f"{os.cpu_count()} cores; {options.connections} connections")
-    show(report(options))
+    with Report() as report:
+        measure(report, options)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,12 @@ them with pyarrow, as a careful script would: 50,000 rows at a time.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
-import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
-from synthetic_log import Figure, arena, show, world
+from machine import Report, Spent, arena, spend
+from pyarrow import parquet
+from synthetic_log import world
 
 GOAL_ROWS, GOAL_MB = 50_000, 300
 
@@ -42,49 +39,32 @@ with pq.ParquetWriter(sys.argv[2], schema, compression="zstd") as writer:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What a process took: seconds by the clock and of the processor, and megabytes at its peak."""
-
-    seconds: float
-    cpu: float
-    peak_mb: float
-
-
-def timed(command: list[str], env: dict[str, str]) -> Run:
-    started = time.monotonic()
-    process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{command} failed")
-    seconds = time.monotonic() - started
-    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
-
-
-def report(options: argparse.Namespace) -> list[Figure]:
-    with (
-        world(options.votes, options.models) as place,
-        tempfile.TemporaryDirectory(prefix="arena-bench-") as folder,
-    ):
-        database = str(place.settings.data / "arena.db")
-        env = place.env | {"PYTHONPATH": str(Path(__file__).parents[1])}
-        plain = [sys.executable, "-c", PLAIN, database, f"{folder}/plain.parquet"]
-        runs = {"plain SQL + pyarrow, flat columns": timed(plain, env)}
+def measure(report: Report, options: argparse.Namespace) -> None:
+    runs: dict[str, Spent] = {}
+    with world(options.votes, options.models) as place:
+        plain, database = place.folder / "plain.parquet", place.settings.data / "arena.db"
+        command = [sys.executable, "-c", PLAIN, str(database), str(plain)]
+        runs["plain SQL + pyarrow, flat columns"] = base = spend(command, place.env)
         for form in ("parquet", "jsonl", "csv"):
-            runs[f"arena export, {form}"] = timed(arena("export", f"{folder}/log.{form}"), env)
-    figures = []
+            file = place.folder / f"log.{form}"
+            runs[f"arena export, {form}"] = spend(arena("export", str(file)), place.env)
+            rows = rows_of(file)
+            report.expect(rows == options.votes, f"{form} has {rows:,} of {options.votes:,} rows")
     for name, run in runs.items():
-        goal = f"≥ {GOAL_ROWS:,}/s, ≤ {GOAL_MB} MB" if name.endswith("parquet") else ""
-        result = (
+        report.add(
+            name,
             f"{options.votes / run.seconds:,.0f} rows/s, {run.peak_mb:.0f} MB "
-            f"({options.votes / run.cpu:,.0f} rows a second of one core)"
+            f"({options.votes / run.cpu:,.0f} rows a second of one core)",
+            goal=f"≥ {GOAL_ROWS:,}/s, ≤ {GOAL_MB} MB" if name.endswith(", parquet") else "",
+            ratio="" if run is base else f"processor time × {run.cpu / base.cpu:.2f}",
         )
-        figures.append(Figure(name, goal, result))
-    slow, base = runs["arena export, parquet"], runs["plain SQL + pyarrow, flat columns"]
-    figures.append(
-        Figure("parquet beside plain, processor time", "", f"× {slow.cpu / base.cpu:.2f}")
-    )
-    return figures
+
+
+def rows_of(file: Path) -> int:
+    if file.suffix == ".parquet":
+        return int(parquet.read_metadata(file).num_rows)
+    with file.open("rb") as lines:
+        return sum(1 for _ in lines) - (file.suffix == ".csv")
 
 
 def main() -> None:
@@ -94,7 +74,8 @@ def main() -> None:
     parser.add_argument("--votes", type=int, default=1_000_000)
     parser.add_argument("--models", type=int, default=250)
     options = parser.parse_args()
-    show(report(options))
+    with Report() as report:
+        measure(report, options)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The memory of all our processes together, beside a log of a million votes.
+"""The most memory that all our processes take together, beside a log of a million votes.
 
 `arena up` runs as it does on one machine (supervisor, web, runner, worker) on a SQLite log with
-250 models and 30 category boards. Boards, pages, an export and the events of boards are read, votes
-come in, and the proportional set sizes of our processes are summed: what they share counts once.
-Redis stands beside them and is told apart.
+250 models and 30 category boards. While votes come in, ten battles stream, and boards, pages and
+the log are read, the proportional set sizes of our processes are summed every second: what they
+share counts once. Redis and the models' endpoint stand beside them. The baseline is a bare Flask
+app under gunicorn with as many web processes and threads, after it was asked as often.
 
     .venv/bin/python scripts/bench_memory.py [--votes 1000000] [--models 250] [--seconds 60]
 """
@@ -12,77 +13,136 @@ Redis stands beside them and is told apart.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import threading
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 from urllib.request import urlopen
 
-from machine import wait_until_up
-from synthetic_log import Figure, World, arena, pss, running, show, stands_for, votes, wait, world
+from bench_streams import VOTES_PER_SECOND, endpoint, follow, vote_meanwhile
+from bench_votes import post, ready_battles
+from machine import Load, Machine, Report, load, pss
+from synthetic_log import wait_for_boards, world
 
-from arena.live import RedisLive
-from arena.records import Record
-from tests.services import UNHURRIED, free_port
+from tests.services import descendants
 
 GOAL_MB = 400
+BATTLES = 10
+ANSWER_SECONDS = 10
+SAMPLE_SECONDS = 1.0
 READ = (
     *("/board", "/", "/log", "/about", "/api/board", "/api/board?category=coding"),
-    *("/api/board/pairs", "/api/models", "/api/campaigns", "/api/boards"),
+    *("/api/board/pairs", "/api/models", "/api/campaigns", "/api/boards", "/api/votes"),
 )
 EXPORTED = 2**22
+PARTS = {
+    "arena.app:wsgi": "web",
+    "arena.cli runner": "runner",
+    "arena.cli worker": "worker",
+    "arena.cli up": "supervisor",
+}
+
+Sizes = dict[str, float]
+"""Megabytes by what the processes are."""
 
 
-def family(pid: int) -> Iterator[int]:
-    """A process and all that it has started."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from family(int(child))
+@contextmanager
+def sampled(root: int) -> Iterator[list[Sizes]]:
+    """What a process and all that it has started take, every second while the block lasts."""
+    samples: list[Sizes] = []
+    closing = threading.Event()
+
+    def sample() -> None:
+        while not closing.is_set():
+            samples.append(sizes([root, *descendants(root)]))
+            closing.wait(SAMPLE_SECONDS)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        yield samples
+    finally:
+        closing.set()
+        sampler.join()
 
 
-def name_of(pid: int) -> str:
-    """Which of our processes this is."""
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-    if "gunicorn" in " ".join(words):
-        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-        inside = "gunicorn" in Path(f"/proc/{parent}/cmdline").read_text()
-        return "web" if inside else "web's master"
-    known = ("redis", "valkey", "runner", "worker", "eliza", "smollm2", "up")
-    return next((name for name in known if any(name in word for word in words)), words[0])
+def sizes(pids: Sequence[int]) -> Sizes:
+    found: Sizes = defaultdict(float)
+    for pid in pids:
+        with suppress(OSError):  # it has ended
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            name = next((name for part, name in PARTS.items() if part in words), "their children")
+            found[name] += pss(pid)
+    return found
 
 
-def use(place: World, port: int, models: int, seconds: int) -> None:
-    """Read everything, and vote, for a while."""
-    live = RedisLive(place.env["REDIS_URL"], ttl=60)
+def total(found: Sizes) -> float:
+    return sum(found.values())
+
+
+async def use(place: Machine, votes: Sequence[bytes], seconds: float) -> tuple[Load, list[bool]]:
+    """Read everything, vote and battle for so long; the votes, and which battles were complete."""
     end = time.monotonic() + seconds
-    number = 0
-    while time.monotonic() < end:
-        for path in READ:
-            with urlopen(f"http://127.0.0.1:{port}{path}") as answer:
-                answer.read()
-        with urlopen(f"http://127.0.0.1:{port}/api/votes") as answer:
-            answer.read(EXPORTED)
-        number += 1
-        rows = [Record(**vote) for vote in votes(20, models, 100, seed=number)]  # type: ignore[arg-type]
-        place.store.votes.append([(row, None) for row in rows])
-        live.wake_worker()
-    live.close()
+
+    async def battle_after_battle() -> list[bool]:
+        complete = []
+        while time.monotonic() < end:
+            ended, _ = await follow(place.port)
+            complete.append(ended)
+        return complete
+
+    def read() -> None:
+        for path in cycle(READ):
+            if time.monotonic() > end:
+                return
+            with urlopen(f"{place.url}{path}") as answer:  # noqa: S310 - our own address
+                answer.read(EXPORTED)
+
+    voting, battles, _ = await asyncio.gather(
+        vote_meanwhile(place.port, votes),
+        asyncio.gather(*(battle_after_battle() for _ in range(BATTLES))),
+        asyncio.to_thread(read),
+    )
+    return voting, [ended for some in battles for ended in some]
 
 
-def report(options: argparse.Namespace) -> list[Figure]:
-    port = free_port()
-    with world(options.votes, options.models, **UNHURRIED, PORT=str(port)) as place:
-        # for the supervisor the Redis is somebody else's
-        with running(arena("up", "--no-demo"), place.env) as up:
-            wait_until_up(f"http://127.0.0.1:{port}/readyz")
-            wait("the board", lambda: stands_for(place.store, {"overall", "coding"}, options.votes))
-            use(place, port, options.models, options.seconds)
-            found = [(name_of(pid), pss(pid)) for pid in family(up.pid)]
-        figures = [Figure(name, "", f"{size:.0f} MB") for name, size in sorted(found)]
-        total = sum(size for _, size in found)
-        figures.append(Figure("all our processes", f"≤ {GOAL_MB} MB", f"{total:.0f} MB"))
-        figures.append(Figure("beside them: Redis", "", f"{pss(place.redis):.0f} MB"))
-    return figures
+def measure(report: Report, options: argparse.Namespace) -> None:
+    with (
+        endpoint(ANSWER_SECONDS) as base_url,
+        world(options.votes, options.models, base_url) as place,
+    ):
+        roster = place.store.roster.current().entries
+        votes = ready_battles(place, roster, options.seconds * VOTES_PER_SECOND)
+        with place.running("up --no-demo") as pids:
+            with sampled(pids["up"]) as starting:
+                wait_for_boards(place.store, {"overall", "coding"}, options.votes)
+            with sampled(pids["up"]) as using:
+                voting, battles = asyncio.run(use(place, votes, options.seconds))
+            redis = pss(place.redis)
+        with place.bare() as bare:
+            load(place.port, [post(place.port, "/insert", b"{}")] * len(votes), BATTLES)
+            plain = sum(map(pss, [bare, *descendants(bare)]))
+    report.expect(voting.statuses.keys() == {200}, f"the votes' answers were {voting.statuses}")
+    report.expect(all(battles), f"{battles.count(False)} of {len(battles)} battles broke off")
+    most = max(using, key=total)
+    report.add(
+        f"all our processes, the most of {len(using)} samples",
+        f"{total(most):.0f} MB",
+        goal=f"≤ {GOAL_MB} MB",
+        ratio=f"× {total(most) / plain:.1f}",
+    )
+    for name, size in sorted(most.items()):
+        report.add(f"of that: {name}", f"{size:.0f} MB")
+    report.add(
+        "while the log was counted for the first time",
+        f"{max(map(total, starting)):.0f} MB",
+    )
+    report.add("beside them: Redis", f"{redis:.0f} MB")
+    report.add("bare Flask", f"{plain:.0f} MB")
 
 
 def main() -> None:
@@ -93,7 +153,8 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=250)
     parser.add_argument("--seconds", type=int, default=60)
     options = parser.parse_args()
-    show(report(options))
+    with Report() as report:
+        measure(report, options)
 
 
 if __name__ == "__main__":

@@ -19,16 +19,15 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_votes import bare, ready_battles
-from machine import Machine, machine
+from bench_votes import ready_battles
+from machine import Answer, Load, Machine, Report, machine, send
 
 from arena.interfaces import ModelEntry
-from arena.settings import Settings
 from tests.services import free_port
 
 TOKENS_PER_SECOND = 30
@@ -79,7 +78,7 @@ async def _answer(
     writer.close()
 
 
-def serve_endpoints(port: int, seconds: float) -> None:
+def _serve(port: int, seconds: float) -> None:
     async def main() -> None:
         server = await asyncio.start_server(
             lambda r, w: _answer(r, w, seconds), "127.0.0.1", port, backlog=1024
@@ -89,10 +88,24 @@ def serve_endpoints(port: int, seconds: float) -> None:
     asyncio.run(main())
 
 
+@contextmanager
+def endpoint(seconds: float) -> Iterator[str]:
+    """An endpoint in a process of its own whose answers take so long; yields its address."""
+    port = free_port()
+    process = multiprocessing.Process(target=_serve, args=(port, seconds), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.join()
+
+
 # --- the voters ---------------------------------------------------------------------------------
 
 
-async def _follow(port: int, delay: float) -> tuple[bool, list[float]]:
+async def follow(port: int, delay: float = 0) -> tuple[bool, list[float]]:
+    """Start a battle and follow its stream: whether it came to its end, and its lags."""
     await asyncio.sleep(delay)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = b'{"prompt":"bench"}'
@@ -131,7 +144,7 @@ async def _follow_bare(port: int, delay: float, ticks: int) -> tuple[bool, list[
     await asyncio.sleep(delay)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET /ticks/{ticks} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
-    lags = []
+    lags: list[float] = []
     while len(lags) < ticks and (line := await reader.readline()):
         if line.startswith(b"data: "):
             lags.append(time.monotonic() * 1000 - float(line[6:]))
@@ -139,23 +152,18 @@ async def _follow_bare(port: int, delay: float, ticks: int) -> tuple[bool, list[
     return len(lags) == ticks, lags
 
 
-async def _vote_meanwhile(port: int, votes: Sequence[bytes]) -> list[float]:
-    """At a steady pace, whatever the answers do; the seconds of each."""
+async def vote_meanwhile(port: int, votes: Sequence[bytes]) -> Load:
+    """At a steady pace, whatever the answers do."""
 
-    async def vote(request: bytes, delay: float) -> float:
+    async def vote(request: bytes, delay: float) -> list[Answer]:
         await asyncio.sleep(delay)
-        started = time.perf_counter()
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request)
-        status = await reader.readline()
-        writer.close()
-        if b" 200 " not in status:
-            raise SystemExit(f"a vote was refused: {status.decode()}")
-        return time.perf_counter() - started
+        return await send(port, [request])
 
-    return await asyncio.gather(
+    started = time.perf_counter()
+    answers = await asyncio.gather(
         *(vote(request, i / VOTES_PER_SECOND) for i, request in enumerate(votes))
     )
+    return Load.of(time.perf_counter() - started, answers)
 
 
 @dataclass(frozen=True)
@@ -174,13 +182,13 @@ def _seen(results: Sequence[tuple[bool, list[float]]]) -> Seen:
     return Seen(sum(ended for ended, _ in results), lags or [float("nan")])
 
 
-def run_voters(port: int, count: int, votes: Sequence[bytes]) -> tuple[Seen, list[float]]:
-    async def main() -> tuple[list[tuple[bool, list[float]]], list[float]]:
-        follow = asyncio.gather(*(_follow(port, i / count) for i in range(count)))
-        return await asyncio.gather(follow, _vote_meanwhile(port, votes))
+def run_voters(port: int, count: int, votes: Sequence[bytes]) -> tuple[Seen, Load]:
+    async def main() -> tuple[list[tuple[bool, list[float]]], Load]:
+        battles = asyncio.gather(*(follow(port, i / count) for i in range(count)))
+        return await asyncio.gather(battles, vote_meanwhile(port, votes))
 
-    results, seconds = asyncio.run(main())
-    return _seen(results), sorted(seconds)
+    results, voting = asyncio.run(main())
+    return _seen(results), voting
 
 
 def run_bare(port: int, count: int, ticks: int) -> Seen:
@@ -207,42 +215,46 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="length of an answer")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="postgresql")
     options = parser.parse_args()
-    endpoint_port = free_port()
-    endpoints = multiprocessing.Process(
-        target=serve_endpoints, args=(endpoint_port, options.seconds), daemon=True
-    )
-    endpoints.start()
-    roster = [
-        ModelEntry(f"m{i}", f"M {i}", base_url=f"http://127.0.0.1:{endpoint_port}", model="m")
-        for i in range(4)
-    ]
-    print("                 lag beyond the tick, ms             votes meanwhile, ms")
-    print("battles complete   p50   p99   max  goal  bare p99   p99  goal  web CPU  runner CPU")
-    with machine(options.database, roster) as place:
-        for count in map(int, options.battles.split(",")):
-            measure(place, roster, count, options.seconds)
-    endpoints.terminate()
+    with Report() as report, endpoint(options.seconds) as base_url:
+        roster = [ModelEntry(f"m{i}", f"M {i}", base_url=base_url, model="m") for i in range(4)]
+        with machine(options.database, roster) as place:
+            for count in map(int, options.battles.split(",")):
+                measure(report, place, roster, count, options.seconds)
 
 
-def measure(place: Machine, roster: Sequence[ModelEntry], count: int, seconds: float) -> None:
-    tick = Settings.from_environment(place.env).tick_ms
+def measure(
+    report: Report, place: Machine, roster: Sequence[ModelEntry], count: int, seconds: float
+) -> None:
+    tick = place.settings.tick_ms
     votes = ready_battles(place, roster, int(seconds * VOTES_PER_SECOND))
     with place.running("web", "runner", "worker") as pids:
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         started = time.monotonic()
-        seen, vote_seconds = run_voters(place.port, count, votes)
+        seen, voting = run_voters(place.port, count, votes)
         lasted = time.monotonic() - started
         cpu = {name: (cpu_seconds(pid) - before[name]) / lasted for name, pid in pids.items()}
-    with bare(place):
+    with place.bare():
         plain = run_bare(place.port, count, int(seconds * 1000 / tick))
+    for what, one in (("battles", seen), ("bare streams", plain)):
+        report.expect(one.complete == count, f"of {count} {what} {one.complete} were complete")
+    report.expect(voting.statuses.keys() == {200}, f"the votes' answers were {voting.statuses}")
     p50, p99, worst = (seen.quantile(share) - tick for share in (0.5, 0.99, 1.0))
-    votes_p99 = vote_seconds[int(len(vote_seconds) * 0.99)] * 1000
-    print(
-        f"{count:7} {seen.complete:8} {p50:5.0f} {p99:5.0f} {worst:5.0f}"
-        f" {GOALS_MS.get(count, 0) or '-':>5} {plain.quantile(0.99):9.0f}"
-        f" {votes_p99:5.0f} {VOTES_GOAL_MS:5} {cpu['web']:8.0%} {cpu['runner']:11.0%}",
-        flush=True,
+    plain_p99 = plain.quantile(0.99)
+    report.add(f"{count} battles: complete", str(seen.complete), goal=str(count))
+    report.add(
+        f"{count} battles: lag beyond the tick",
+        f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, most {worst:.0f} ms",
+        goal=f"p99 ≤ {GOALS_MS[count]} ms" if count in GOALS_MS else "",
+        ratio=f"p99 × {p99 / plain_p99:.1f}",
     )
+    report.add(f"{count} bare streams: lag of the tick", f"p99 {plain_p99:.0f} ms")
+    report.add(
+        f"{count} battles: votes meanwhile",
+        f"p99 {voting.quantile_ms(0.99):.0f} ms",
+        goal=f"p99 ≤ {VOTES_GOAL_MS} ms",
+    )
+    used = ", ".join(f"{name} {cpu[name]:.0%}" for name in ("web", "runner"))
+    report.add(f"{count} battles: processor time", f"{used} of a core")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 Every vote goes to a battle of its own that is ready, with two answers of 1,200 characters, from
 voters with a few battles each. The baselines, in the same run, with the same load and as many
-processes and threads: a bare Flask app that answers the same JSON, and one that inserts one row.
+processes and threads: a bare Flask app that inserts one row, and one that answers the same JSON.
 
     .venv/bin/python scripts/bench_votes.py [--votes 4000] [--connections 32] [--only sqlite]
 """
@@ -14,24 +14,17 @@ import argparse
 import hashlib
 import json
 import secrets
-import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
-import psycopg
 from itsdangerous import Signer
-from machine import SECRET_KEY, Load, Machine, load, machine, wait_until_up
+from machine import SECRET_KEY, Load, Machine, Report, load, machine
 from sqlalchemy import insert
 
 from arena.battle import Battle, BattleState, TurnState
 from arena.campaigns import DEFAULT
 from arena.clock import now
 from arena.interfaces import ModelEntry
-from arena.settings import Settings
 from arena.store.engine import Database
 from arena.store.tables import battles, turns
 from arena.views.context import VOTER_COOKIE
@@ -49,32 +42,41 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--only", choices=GOALS)
     options = parser.parse_args()
-    print("database    what             per second  goal   p50    p99 ms  goal  answers")
-    for database in [options.only] if options.only else GOALS:
-        with machine(database, ROSTER) as place:
-            requests = ready_battles(place, ROSTER, options.votes)
-            warm_up, measured = requests[: options.votes // 8], requests[options.votes // 8 :]
-            with place.running("web"):
-                load(place.port, warm_up, options.connections)
-                votes = load(place.port, measured, options.connections)
-            show(database, "votes", votes, GOALS[database])
-            body = b'{"grade": 1}'
-            for what in ("insert", "echo"):
-                with bare(place):
-                    request = post(place.port, f"/{what}", body)
-                    load(place.port, [request] * len(warm_up), options.connections)
-                    bare_load = load(place.port, [request] * len(measured), options.connections)
-                show(database, f"bare {what}", bare_load)
-                print(f"{'':12}votes at {votes.rate / bare_load.rate:.2f} of it")
+    with Report() as report:
+        for database in [options.only] if options.only else GOALS:
+            measure(report, database, options.votes, options.connections)
 
 
-def show(database: str, what: str, seen: Load, goal: int | None = None) -> None:
+def measure(report: Report, database: str, count: int, connections: int) -> None:
+    with machine(database, ROSTER) as place:
+        requests = ready_battles(place, ROSTER, count)
+        warm_up, measured = requests[: count // 8], requests[count // 8 :]
+        with place.running("web"):
+            load(place.port, warm_up, connections)
+            seen = {"votes": load(place.port, measured, connections)}
+        for what in ("insert", "echo"):
+            with place.bare():
+                request = post(place.port, f"/{what}", b'{"grade": 1}')
+                load(place.port, [request] * len(warm_up), connections)
+                seen[f"bare {what}"] = load(place.port, [request] * len(measured), connections)
+    votes = seen["votes"]
+    goal = f"≥ {GOALS[database]}/s, p99 ≤ {GOAL_P99_MS} ms"
+    for what, one in seen.items():
+        figure, result = f"{what}, {database}", told(one)
+        report.expect(one.statuses.keys() == {200}, f"{figure}: the answers were {one.statuses}")
+        if one is votes:
+            beside_insert, beside_echo = (
+                votes.rate / seen[name].rate for name in ("bare insert", "bare echo")
+            )
+            ratio = f"× {beside_insert:.2f} of an insert, × {beside_echo:.2f} of an echo"
+            report.add(figure, result, goal=goal, ratio=ratio)
+        else:
+            report.add(figure, result)
+
+
+def told(seen: Load) -> str:
     p50, p99 = seen.quantile_ms(0.5), seen.quantile_ms(0.99)
-    print(
-        f"{database:11} {what:16} {seen.rate:10.0f} {goal or '':>5} {p50:5.0f} {p99:9.0f}"
-        f" {GOAL_P99_MS if goal else '':>5}  {seen.statuses}",
-        flush=True,
-    )
+    return f"{seen.rate:,.0f}/s, p50 {p50:.0f} ms, p99 {p99:.0f} ms"
 
 
 def ready_battles(place: Machine, roster: Sequence[ModelEntry], count: int) -> list[bytes]:
@@ -111,7 +113,7 @@ def ready_battles(place: Machine, roster: Sequence[ModelEntry], count: int) -> l
         cookie = f"{VOTER_COOKIE}={signer.sign(voter).decode()}"
         body = json.dumps({"grade": n % 5 - 2}).encode()
         requests.append(post(place.port, f"/api/battles/{battle.id}/vote", body, cookie))
-    database = Database(Settings.from_environment(place.env).database_url)
+    database = Database(place.settings.database_url)
     with database.write() as connection:
         connection.execute(insert(battles), battle_rows)
         connection.execute(insert(turns), turn_rows)
@@ -125,31 +127,6 @@ def post(port: int, path: str, body: bytes, cookie: str = "") -> bytes:
         f"Content-Length: {len(body)}\r\n" + (f"Cookie: {cookie}\r\n" if cookie else "")
     )
     return head.encode() + b"\r\n" + body
-
-
-@contextmanager
-def bare(place: Machine) -> Iterator[None]:
-    """The bare app in the place of the arena's web part, with as many processes and threads."""
-    settings = Settings.from_environment(place.env)
-    url = settings.database_url.replace("+psycopg", "")
-    create = "CREATE TABLE IF NOT EXISTS bare (body TEXT)"
-    if url.startswith("postgresql"):
-        with psycopg.connect(url) as connection:
-            connection.execute(create)
-    else:
-        url = str(place.folder / "bare.db")
-        with sqlite3.connect(url) as file:
-            file.execute(create)
-    command = [sys.executable, "-m", "gunicorn", "bare:make()", "--worker-class", "gthread"]
-    command += ["--bind", f"127.0.0.1:{place.port}", "--keep-alive", "15", "--no-control-socket"]
-    command += ["--workers", str(settings.web_workers), "--threads", str(settings.web_threads)]
-    env = {**place.env, "BARE_DATABASE": url, "PYTHONPATH": str(Path(__file__).parent)}
-    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_until_up(f"{place.url}/constant")
-            yield
-        finally:
-            process.terminate()
 
 
 if __name__ == "__main__":

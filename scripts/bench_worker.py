@@ -4,7 +4,8 @@
 A SQLite log with 250 models and 30 category boards is made, `arena worker` runs on it as it does in
 production, and votes are appended one at a time and in bursts. Told are the seconds until every
 official board that a vote touches stands for it, how long a fresh worker takes to count the log,
-how long one that finds the pages of an earlier one, and its memory.
+how long one that finds the pages of an earlier one, and its memory. The baseline in the same run:
+counting the grades of each pair of models once, over the whole log, in plain SQL.
 
     .venv/bin/python scripts/bench_worker.py [--votes 1000000] [--models 250] [--rounds 10]
 """
@@ -12,12 +13,12 @@ how long one that finds the pages of an earlier one, and its memory.
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import statistics
 import time
 
-from synthetic_log import LANGUAGES, Figure, World, arena, pss, running, show, stands_for, votes
-from synthetic_log import wait as wait_for
-from synthetic_log import world as a_world
+from machine import Machine, Report, pss
+from synthetic_log import LANGUAGES, votes, wait_for_boards, world
 
 from arena import categories
 from arena.campaigns import DEFAULT
@@ -40,66 +41,76 @@ def touched(rows: list[Record]) -> set[str]:
     return keys
 
 
-def measure(world: World, live: RedisLive, models: int, burst: int, rounds: int) -> list[float]:
-    seconds, store = [], world.store
+def plain_sql(place: Machine) -> float:
+    """The seconds that SQLite needs to count the log once."""
+    query = "SELECT model_a, model_b, grade, COUNT(*) FROM records GROUP BY 1, 2, 3"
+    connection = sqlite3.connect(place.settings.data / "arena.db")
+    started = time.monotonic()
+    connection.execute(query).fetchall()
+    seconds = time.monotonic() - started
+    connection.close()
+    return seconds
+
+
+def published(place: Machine, live: RedisLive, models: int, burst: int, rounds: int) -> list[float]:
+    """The seconds until all boards that a burst of votes touches stand for it, ascending."""
+    seconds, store = [], place.store
     for number in range(rounds):
         rows = [Record(**vote) for vote in votes(burst, models, 100, seed=1000 + number)]  # type: ignore[arg-type]
         keys, position = touched(rows), store.votes.position() + burst
         started = time.monotonic()
         store.votes.append([(row, None) for row in rows])
         live.wake_worker()
-        wait_for("publication", lambda k=keys, p=position: stands_for(store, k, p))
+        wait_for_boards(store, keys, position)
         seconds.append(time.monotonic() - started)
         time.sleep(1.0)
-    return seconds
+    return sorted(seconds)
 
 
-def first_board(world: World, position: int) -> float:
-    return wait_for("the first board", lambda: stands_for(world.store, {"overall"}, position))
+def expect_counted(report: Report, place: Machine) -> None:
+    board = place.store.snapshots.latest(DEFAULT.id, "overall")
+    counted = sum(row["votes"] for row in board.rows) // 2 if board else 0
+    position = place.store.votes.position()
+    report.expect(counted == position, f"the board counts {counted:,} of {position:,} votes")
 
 
-def report(world: World, options: argparse.Namespace) -> list[Figure]:
-    live = RedisLive(world.env["REDIS_URL"], ttl=60)
-    figures = []
-    with running(arena("worker"), world.env) as worker:
-        first = first_board(world, options.votes)
-        figures.append(Figure("clean recompute → first official board", "", f"{first:.1f} s"))
-        every = {"overall", *LANGUAGES}
-        rest = wait_for("all boards", lambda: stands_for(world.store, every, options.votes))
-        figures.append(Figure("… → all official boards", "", f"{rest:.1f} s later"))
+def measure(report: Report, place: Machine, options: argparse.Namespace) -> None:
+    live = RedisLive(place.env["REDIS_URL"], ttl=60)
+    base = plain_sql(place)
+
+    def add(figure: str, seconds: float, *, goal: float | None = None, worst: str = "") -> None:
+        bound = f"≤ {goal} s" if goal else ""
+        report.add(figure, f"{seconds:.2f} s{worst}", goal=bound, ratio=f"× {seconds / base:.2f}")
+
+    add("plain SQL, counting the log once", base)
+    with place.running("worker") as pids:
+        first = wait_for_boards(place.store, {"overall"}, options.votes)
+        add("clean recompute → first official board", first)
+        rest = wait_for_boards(place.store, {"overall", *LANGUAGES}, options.votes)
+        add("clean recompute → all official boards", first + rest)
         time.sleep(SETTLING_SECONDS)
         for burst in (1, 100):
-            found = sorted(measure(world, live, options.models, burst, options.rounds))
-            median = statistics.median(found)
-            figures.append(
-                Figure(
-                    f"{burst} votes → all boards they touch",
-                    f"≤ {GOAL_SECONDS} s",
-                    f"median {median:.2f} s, worst {found[-1]:.2f} s",
-                )
+            found = published(place, live, options.models, burst, options.rounds)
+            add(
+                f"{burst} votes → all boards they touch",
+                statistics.median(found),
+                goal=GOAL_SECONDS,
+                worst=f" (the slowest {found[-1]:.2f} s)",
             )
-        figures.append(Figure("worker's memory", "", f"{pss(worker.pid):.0f} MB"))
+        expect_counted(report, place)
+        report.add("worker's memory", f"{pss(pids['worker']):.0f} MB")
     newer = [Record(**vote) for vote in votes(1, options.models, 100, seed=1)]  # type: ignore[arg-type]
-    world.store.votes.append([(row, None) for row in newer])
-    position = world.store.votes.position() + 1
-    with running(arena("worker"), world.env):
-        again = first_board(world, position)
-    figures.append(
-        Figure(
-            "restart → first board with a new vote", f"≤ {RESTART_GOAL_SECONDS} s", f"{again:.1f} s"
-        )
-    )
-    boards = world.store.snapshots.offered([DEFAULT.id])[DEFAULT.id]
-    size = (world.settings.data / "arena.db").stat().st_size / 1e6
-    figures.append(
-        Figure(
-            "boards of every method; database",
-            "",
-            f"{sum(map(len, boards.values()))}; {size:.0f} MB",
-        )
-    )
+    place.store.votes.append([(row, None) for row in newer])
+    position = place.store.votes.position() + 1
+    with place.running("worker"):
+        again = wait_for_boards(place.store, {"overall"}, position)
+        expect_counted(report, place)
+    add("restart → first board with a new vote", again, goal=RESTART_GOAL_SECONDS)
+    boards = place.store.snapshots.offered([DEFAULT.id])[DEFAULT.id]
+    size = (place.settings.data / "arena.db").stat().st_size / 1e6
+    report.add("boards of every method", str(sum(map(len, boards.values()))))
+    report.add("database", f"{size:.0f} MB")
     live.close()
-    return figures
 
 
 def main() -> None:
@@ -110,8 +121,8 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=250)
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
-    with a_world(options.votes, options.models) as world:
-        show(report(world, options))
+    with Report() as report, world(options.votes, options.models) as place:
+        measure(report, place, options)
 
 
 if __name__ == "__main__":

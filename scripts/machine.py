@@ -1,30 +1,43 @@
-"""The real processes on this machine, for benchmarks: databases, Redis, and the arena's parts."""
+"""The real processes on this machine, for benchmarks: started, loaded, and told of in a table."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from http import HTTPStatus
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
+
+import psycopg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from arena.clock import now
 from arena.interfaces import ModelEntry
 from arena.settings import Settings
-from arena.store import open_store
-from tests.services import UNHURRIED, PostgresServer, RedisServer, free_port
+from arena.store import SqlStore, open_store
+from tests.services import (
+    ROOT,
+    UNHURRIED,
+    ArenaProcess,
+    PostgresServer,
+    RedisServer,
+    free_port,
+    is_up,
+    wait_until,
+)
 
 SECRET_KEY = "the key of a benchmark's cookies, no secret"  # noqa: S105 - as it says
+_PATIENCE_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -33,82 +46,156 @@ class Machine:
 
     folder: Path
     env: Mapping[str, str]
-    port: int
+    settings: Settings
+    store: SqlStore
+    redis: int
+    """Its process id."""
+
+    @property
+    def port(self) -> int:
+        return self.settings.port
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     @contextmanager
-    def running(self, *parts: str) -> Iterator[dict[str, int]]:
-        """These parts of the arena (`web`, `runner`, `worker`), ready; yields their process ids."""
+    def running(self, *commands: str) -> Iterator[dict[str, int]]:
+        """These commands of the arena (`web`, `runner`, `up --no-demo`, …), ready.
+
+        Yields the process id of each, by its first word.
+        """
         with ExitStack() as stack:
-            pids = {}
-            for part in parts:
-                process = stack.enter_context(subprocess.Popen(_command(part), env=self.env))
-                stack.callback(process.terminate)
-                pids[part] = process.pid
-            if "web" in pids:
-                wait_until_up(f"{self.url}/readyz")
-            yield pids
+            processes = {}
+            for command in commands:
+                process = ArenaProcess(
+                    self.settings.data, *command.split(), port=self.port, environ=self.env
+                )
+                processes[command.split()[0]] = stack.enter_context(process)
+            for name in processes.keys() & {"web", "up"}:
+                processes[name].wait_ready()
+            yield {name: process.process.pid for name, process in processes.items()}
+
+    @contextmanager
+    def bare(self) -> Iterator[int]:
+        """The bare app in the place of the arena's web part, with as many processes and threads.
+
+        Yields its process id.
+        """
+        url = self.settings.database_url.replace("+psycopg", "")
+        create = "CREATE TABLE IF NOT EXISTS bare (body TEXT)"
+        if url.startswith("postgresql"):
+            with psycopg.connect(url) as connection:
+                connection.execute(create)
+        else:
+            url = str(self.folder / "bare.db")
+            with sqlite3.connect(url) as file:
+                file.execute(create)
+        command = [sys.executable, "-m", "gunicorn", "bare:make()", "--worker-class", "gthread"]
+        command += ["--bind", f"127.0.0.1:{self.port}", "--keep-alive", "15"]
+        command += ["--workers", str(self.settings.web_workers), "--no-control-socket"]
+        command += ["--threads", str(self.settings.web_threads)]
+        env = {**os.environ, "BARE_DATABASE": url, "PYTHONPATH": str(Path(__file__).parent)}
+        with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
+            try:
+                page = f"{self.url}/constant"
+                wait_until(partial(is_up, page), _PATIENCE_SECONDS, what=page)
+                yield process.pid
+            finally:
+                process.terminate()
 
 
 @contextmanager
 def machine(database: str, roster: Sequence[ModelEntry] = (), **settings: str) -> Iterator[Machine]:
     """A fresh place with Redis and a migrated `database`: `sqlite`, or `postgresql`, durable."""
     # short: there are Unix sockets in it
-    with tempfile.TemporaryDirectory(prefix="arena-", ignore_cleanup_errors=True) as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="arena-", ignore_cleanup_errors=True) as name,
+        ExitStack() as stack,
+    ):
         folder = Path(name)
-        folder.chmod(0o755)
+        folder.chmod(0o755)  # PostgreSQL runs as somebody else
+        data = folder / "data"
+        data.mkdir()
         redis = RedisServer(folder)
         redis.start()
-        port = free_port()
-        env = dict(
-            os.environ,
-            ARENA_DATA=name,
-            ARENA_CONFIG=str(folder / "arena.toml"),
-            ARENA_SECRET_KEY=SECRET_KEY,
-            ARENA_LOG_LEVEL="warning",
+        stack.callback(redis.stop)
+        env = {
+            "ARENA_DATA": str(data),
+            "ARENA_CONFIG": str(folder / "arena.toml"),
+            "ARENA_SECRET_KEY": SECRET_KEY,
+            "ARENA_LOG_LEVEL": "warning",
+            "OPENBLAS_NUM_THREADS": "1",  # as wherever it is deployed
+            "PYTHONPATH": str(ROOT),
             **UNHURRIED,
-            PORT=str(port),
-            REDIS_URL=redis.url,
+            "PORT": str(free_port()),
+            "REDIS_URL": redis.url,
+            "DATABASE_URL": f"sqlite:///{data}/arena.db",
             **settings,
-        )
-        with ExitStack() as stack:
-            stack.callback(redis.stop)
-            if database == "postgresql":
-                (folder / "pg").mkdir()
-                server = PostgresServer(folder / "pg", durable=True)
-                server.start()
-                stack.callback(server.stop)
-                env["DATABASE_URL"] = server.url
-            else:
-                env["DATABASE_URL"] = f"sqlite:///{folder}/arena.db"
-            subprocess.run(_command("db", "upgrade"), env=env, check=True, capture_output=True)
-            opened = open_store(Settings.from_environment(env).database_url)
-            opened.roster.replace(roster, now())
-            opened.close()
-            yield Machine(folder, env, port)
+        }
+        if database == "postgresql":
+            (folder / "pg").mkdir()
+            server = PostgresServer(folder / "pg", durable=True)
+            stack.callback(server.stop)
+            server.start()
+            env["DATABASE_URL"] = server.url
+        spend(arena("db", "upgrade"), env)
+        read = Settings.from_environment(env)
+        store = open_store(read.database_url)
+        stack.callback(store.close)
+        store.roster.replace(roster, now())
+        yield Machine(folder, env, read, store, redis.pid)
 
 
-def wait_until_up(url: str) -> None:
-    """Ask until the answer is 200; ends the program when that takes too long."""
-    for _ in range(150):
-        with (
-            suppress(URLError, OSError),
-            urlopen(url, timeout=2) as answer,  # noqa: S310 - our own address
-        ):
-            if answer.status == HTTPStatus.OK:
-                return
-        time.sleep(0.1)
-    raise SystemExit(f"{url} did not come up")
+def arena(*words: str) -> list[str]:
+    """The command line of one of our programs."""
+    return [sys.executable, "-m", "arena.cli", *words]
 
 
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "arena.cli", *arguments]
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a program took: seconds by the clock and of the processor, and megabytes at its peak."""
+
+    seconds: float
+    cpu: float
+    peak_mb: float
+
+
+# from a small process: what a child inherits before its own program begins counts as its peak
+_SPEND = """
+import json, resource, subprocess, sys, time
+started = time.monotonic()
+status = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+seconds, used = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
+sys.exit(status)
+"""
+
+
+def spend(command: Sequence[str], env: Mapping[str, str]) -> Spent:
+    """Run a program to its end; it must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SPEND, *command],
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return Spent(*json.loads(done.stdout))
+
+
+def pss(pid: int) -> float:
+    """Proportional set size of a process in MB; 0 when it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return next(int(line.split()[1]) / 1024 for line in text.splitlines() if line[:4] == "Pss:")
 
 
 # --- load ---------------------------------------------------------------------------------------
+
+Answer = tuple[int, float]
+"""Its status, and the seconds from the request until all of it was there."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +205,13 @@ class Load:
     seconds: float
     latencies: list[float]
     statuses: dict[int, int]
+
+    @classmethod
+    def of(cls, seconds: float, answers: Iterable[Sequence[Answer]]) -> Load:
+        """What several connections saw in so many seconds."""
+        every = [answer for some in answers for answer in some]
+        statuses = Counter(status for status, _ in every)
+        return cls(seconds, sorted(latency for _, latency in every), dict(statuses))
 
     @property
     def rate(self) -> float:
@@ -129,26 +223,23 @@ class Load:
 
 def load(port: int, requests: Sequence[bytes], connections: int) -> Load:
     """Send whole HTTP requests over so many kept connections, each as fast as it is answered."""
+
+    async def every() -> list[list[Answer]]:
+        waiting = iter(requests)
+        return await asyncio.gather(*(send(port, waiting) for _ in range(connections)))
+
     started = time.perf_counter()
-    waiting = iter(requests)
-    answers = asyncio.run(_all(port, waiting, connections))
-    seconds = time.perf_counter() - started
-    statuses: dict[int, int] = {}
-    for status, _ in answers:
-        statuses[status] = statuses.get(status, 0) + 1
-    return Load(seconds, sorted(latency for _, latency in answers), statuses)
+    answers = asyncio.run(every())
+    return Load.of(time.perf_counter() - started, answers)
 
 
-async def _all(port: int, waiting: Iterator[bytes], connections: int) -> list[tuple[int, float]]:
-    per_connection = await asyncio.gather(*(_send(port, waiting) for _ in range(connections)))
-    return [answer for answers in per_connection for answer in answers]
-
-
-async def _send(port: int, waiting: Iterable[bytes]) -> list[tuple[int, float]]:
-    answers: list[tuple[int, float]] = []
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def send(port: int, waiting: Iterable[bytes]) -> list[Answer]:
+    """Send these one after the other; connecting, where it is necessary, is part of the time."""
+    answers: list[Answer] = []
+    connection = None
     for request in waiting:
         started = time.perf_counter()
+        reader, writer = connection = connection or await asyncio.open_connection("127.0.0.1", port)
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(
@@ -163,6 +254,44 @@ async def _send(port: int, waiting: Iterable[bytes]) -> list[tuple[int, float]]:
         answers.append((int(head[9:12]), time.perf_counter() - started))
         if b"connection: close" in head.lower():
             writer.close()
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.close()
+            connection = None
+    if connection is not None:
+        connection[1].close()
     return answers
+
+
+# --- figures ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Report:
+    """The table of a benchmark, printed when its block ends.
+
+    The program then ends with 1 when something was wrong with the answers. A missed goal is no such
+    thing: it depends on the machine.
+    """
+
+    rows: list[tuple[str, str, str, str]] = field(
+        default_factory=lambda: [("figure", "goal", "result", "ratio to baseline")]
+    )
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, figure: str, result: str, *, goal: str = "", ratio: str = "") -> None:
+        self.rows.append((figure, goal, result, ratio))
+
+    def expect(self, is_right: bool, otherwise: str) -> None:
+        """Without it the figures are worth nothing."""
+        if not is_right:
+            self.wrong.append(otherwise)
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
+        print(f"{os.cpu_count()} cores")
+        for row in self.rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            print("  ".join(cells).rstrip(), flush=True)
+        if kind is None and self.wrong:
+            raise SystemExit("\n".join(["WRONG:", *self.wrong]))

@@ -1,32 +1,29 @@
-"""A log of a million invented votes, and the processes that the benchmarks measure beside it."""
+"""A log of many invented votes, for the benchmarks that measure what stands beside one."""
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
+from machine import Machine, machine
 from sqlalchemy import insert
 
 from arena.campaigns import DEFAULT
 from arena.clock import now
-from arena.embedded import is_ready, redis_command
 from arena.interfaces import ModelEntry
 from arena.settings import Settings
-from arena.store import SqlStore, open_store
+from arena.store import SqlStore
 from arena.store.engine import Database
-from arena.store.migrate import upgrade
 from arena.store.tables import records
+from tests.services import wait_until
 
 BATCH = 10_000
+_POLL_SECONDS = 0.05
+_PATIENCE_SECONDS = 600
 LANGUAGES = [*"zh en de fr es pt it ru ja ko ar hi vi th tr pl nl sv uk cs".split()]
 TAGS = [None, "coding", "math", "hard,math", "coding,hard", "reasoning", "writing", "knowledge"]
 TAGS += ["understanding", "long"]
@@ -61,8 +58,21 @@ def votes(count: int, models: int, voters: int, seed: int) -> Iterator[dict[str,
         }
 
 
-def fill(database: Database, count: int, models: int) -> None:
+@contextmanager
+def world(count: int, models: int, base_url: str = "") -> Iterator[Machine]:
+    """A machine with a SQLite log of `count` votes on so many models, all at one endpoint."""
+    roster = [
+        ModelEntry(f"model-{place:03}", f"Model {place}", base_url=base_url, model="m")
+        for place in range(models)
+    ]
+    with machine("sqlite", roster) as place:
+        _fill(place.settings, count, models)
+        yield place
+
+
+def _fill(settings: Settings, count: int, models: int) -> None:
     """Sealed votes, written without the leaf's hash: nothing that is measured looks at it."""
+    database = Database(settings.database_url)
     batch: list[dict[str, object]] = []
     with database.write() as connection:
         for seq, vote in enumerate(votes(count, models, count // 20, seed=1), 1):
@@ -72,95 +82,17 @@ def fill(database: Database, count: int, models: int) -> None:
                 batch.clear()
                 if seq % 100_000 == 0:
                     print(f"{seq:,} votes written", file=sys.stderr)
+    database.close()
 
 
-@dataclass(frozen=True, slots=True)
-class World:
-    """A data folder with a log, its settings, and what our processes get as environment."""
+def wait_for_boards(store: SqlStore, keys: set[str], position: int) -> float:
+    """The seconds until the official boards of these categories stand for the log so far."""
 
-    settings: Settings
-    env: dict[str, str]
-    redis: int  # process id
-    store: SqlStore
+    def stand() -> bool:
+        time.sleep(_POLL_SECONDS)  # the machine is busy enough
+        boards = (store.snapshots.latest(DEFAULT.id, key) for key in keys)
+        return all(board is not None and board.log_position >= position for board in boards)
 
-
-@contextmanager
-def world(count: int, models: int, **environment: str) -> Iterator[World]:
-    """A SQLite log of `count` votes in a folder of its own, with a Redis beside it."""
-    with tempfile.TemporaryDirectory(prefix="arena-bench-") as folder:
-        env = {"ARENA_DATA": folder, "OPENBLAS_NUM_THREADS": "1", **environment}
-        settings = Settings.from_environment(env)
-        database = Database(settings.database_url)
-        upgrade(database)
-        store = open_store(settings.database_url)
-        store.campaigns.add(DEFAULT)
-        entries = [ModelEntry(f"model-{place:03}", f"Model {place}") for place in range(models)]
-        store.roster.replace(entries, now())
-        fill(database, count, models)
-        database.close()
-        server = redis_command(settings)
-        if server is None:
-            raise SystemExit("unset REDIS_URL: the benchmark starts a Redis of its own")
-        with running(server.argv, {}) as process:
-            wait("Redis", lambda: is_ready(server.socket), 10)
-            yield World(settings, env | {"REDIS_URL": server.url}, process.pid, store)
-        store.close()
-
-
-@contextmanager
-def running(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that ends with the block."""
-    process = subprocess.Popen(
-        command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def arena(*words: str) -> list[str]:
-    """The command line of one of our processes."""
-    return [sys.executable, "-m", "arena.cli", *words]
-
-
-def wait(what: str, done: Callable[[], object], seconds: float = 600) -> float:
-    """Wait until `done`; how long it took."""
     started = time.monotonic()
-    while not done():
-        if time.monotonic() - started > seconds:
-            raise SystemExit(f"{what} took more than {seconds} s")
-        time.sleep(0.05)
+    wait_until(stand, _PATIENCE_SECONDS, what="the boards")
     return time.monotonic() - started
-
-
-def stands_for(store: SqlStore, keys: set[str], position: int) -> bool:
-    """Whether the official boards of these categories stand for the log up to a position."""
-    boards = (store.snapshots.latest(DEFAULT.id, key) for key in keys)
-    return all(board is not None and board.log_position >= position for board in boards)
-
-
-def pss(pid: int) -> float:
-    """Proportional set size of a process in MB."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return next(int(line.split()[1]) / 1024 for line in text.splitlines() if line[:4] == "Pss:")
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of a benchmark's table."""
-
-    what: str
-    goal: str
-    result: str
-
-
-def show(figures: list[Figure]) -> None:
-    """Print the table."""
-    rows = [("figure", "goal", "result"), *((f.what, f.goal, f.result) for f in figures)]
-    widths = [max(len(row[place]) for row in rows) for place in range(3)]
-    for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )

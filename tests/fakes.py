@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
+import arena.log
 from arena.battle import (
     MOVES,
     Answer,
@@ -29,9 +30,9 @@ from arena.battle import (
     TurnState,
     WholeBattle,
 )
-from arena.circuit import Circuit, CircuitState, error_kind
+from arena.circuit import Circuit, CircuitState, error_kind, is_trouble
 from arena.clock import now, today
-from arena.errors import Conflict, EndpointBroken, LeaseLost, LiveLost, Unavailable
+from arena.errors import Conflict, EndpointBroken, Erased, LeaseLost, LiveLost, Unavailable
 from arena.interfaces import (
     Act,
     AuditEntry,
@@ -43,6 +44,7 @@ from arena.interfaces import (
     Invitation,
     Lease,
     LeaseSeen,
+    LineShare,
     LiveFrame,
     LookAgain,
     ModelEntry,
@@ -57,6 +59,7 @@ from arena.interfaces import (
     StoredVote,
     Summary,
     Usage,
+    VoteLog,
 )
 from arena.records import EXPORT_FIELDS, Content, LogRow, Record, remark
 from arena.store.figures import rated, thinned
@@ -182,6 +185,9 @@ class FakeBattles:
         room: Room | None = None,
     ) -> None:
         with self._db.transaction():
+            origin = self.rows.get(battle.redrawn_from or battle.continued_from or "")
+            if origin is not None and origin.battle.erased_at is not None:
+                raise Erased("Erased meanwhile.")
             self._check(room, battle.voter)
             self.rows[battle.id] = _BattleRow(battle, [turn], tuple(opening))
             self._db.played.add(battle.campaign)
@@ -303,8 +309,9 @@ class FakeBattles:
                 self._db.use(failed, Usage(failures=1))
                 kind = error_kind(error or "")
                 self._db.failures[failed, kind] += 1
-                circuit = self._db.circuits.get(failed, Circuit(failed))
-                self._db.circuits[failed] = circuit.failed(kind, now(), retry_after)
+                if is_trouble(kind):
+                    circuit = self._db.circuits.get(failed, Circuit(failed))
+                    self._db.circuits[failed] = circuit.failed(kind, now(), retry_after)
             row.end_turn(state=TurnState.void, void_reason=reason)
             return True
 
@@ -400,6 +407,14 @@ class FakeBattles:
             kept = [row.battle for row in self._all() if row.battle.erased_at is None]
             return [battle.id for battle in kept if battle.created_at < until][:limit]
 
+    def kept_of(self, battle_id: str) -> list[str]:
+        with self._db.transaction():
+            found = {battle_id} & self.rows.keys()
+            for row in self._all():
+                if found & {row.battle.redrawn_from, row.battle.continued_from}:
+                    found.add(row.battle.id)
+            return [name for name in found if self.rows[name].battle.erased_at is None]
+
     def share(self, battle_id: str) -> bool:
         with self._db.transaction():
             row = self.rows.get(battle_id)
@@ -491,10 +506,6 @@ class FakeVotes:
         self._pseudonyms: dict[tuple[str, str], str] = {}
         self._imports: set[tuple[str, str]] = set()
 
-    def pseudonym(self, voter: str, campaign: str) -> str:
-        with self._db.transaction():
-            return self._pseudonyms.setdefault((voter, campaign), secrets.token_hex(16))
-
     def add_vote(
         self,
         record: Record,
@@ -510,7 +521,9 @@ class FakeVotes:
             if row is None or row.battle.turn != turn or not row.may_become(BattleState.voted):
                 return None
             row.move(BattleState.voted)
-            record = replace(record, voter=self.pseudonym(voter, record.campaign))
+            fresh = secrets.token_hex(16)
+            name = self._pseudonyms.setdefault((voter, record.campaign), fresh)
+            record = replace(record, voter=name)
             leaf = record.leaf()
             self._rows.append(
                 _RecordRow(record, leaf, content, None, idempotency_key, request_digest)
@@ -626,17 +639,14 @@ class FakeVotes:
         with self._db.transaction():
             return next((r.counted() for r in self._rows if r.record.id == record_id), None)
 
-    def sealed(self, after: int, until: int, limit: int, campaigns: Sequence[str]) -> list[LogRow]:
-        with self._db.transaction():
-            log = [row for row in self._sealed_rows() if (row.seq or 0) <= until]
-            page = [r for r in log if (r.seq or 0) > after and r.record.campaign in campaigns]
-            return [self._log_row(row, log) for row in page[:limit]]
-
     def exported(
         self, after: int, until: int, limit: int, campaigns: Sequence[str]
     ) -> Columns | None:
-        page = self.sealed(after, until, min(limit, 3), campaigns)  # as if texts were long
-        rows = [row.to_json(with_text=True) for row in page]
+        limit = min(limit, 3)  # as if texts were long
+        with self._db.transaction():
+            log = [row for row in self._sealed_rows() if (row.seq or 0) <= until]
+            page = [r for r in log if (r.seq or 0) > after and r.record.campaign in campaigns]
+            rows = [_export_row(self._log_row(row, log)) for row in page[:limit]]
         return {name: [row[name] for row in rows] for name in EXPORT_FIELDS} if rows else None
 
     def _log_row(self, row: _RecordRow, log: Sequence[_RecordRow]) -> LogRow:
@@ -675,6 +685,19 @@ class FakeVotes:
                 if r.battle.state in kinds and r.battle.campaign in campaigns
             ]
         yield from sorted(ended, key=lambda outcome: (outcome.timestamp, outcome.battle.id))
+
+
+def _export_row(row: LogRow) -> dict[str, Any]:
+    texts = dict.fromkeys(Content.__slots__) if row.content is None else asdict(row.content)
+    joined = {
+        "seq": row.seq,
+        "reasons": list(row.record.reasons),
+        "winner": "both_bad" if row.record.both_bad else row.record.winner,
+        "flags": list(row.flags),
+        "excluded_reason": row.excluded_reason,
+        "hash": row.hash,
+    }
+    return asdict(row.record) | texts | joined
 
 
 class FakeCampaigns:
@@ -1042,7 +1065,7 @@ class FakeLive:
     def __init__(self) -> None:
         self.away = False
         self.announced: list[dict[str, Any]] = []
-        self.line: list[str] = []
+        self.line: dict[str, str] = {}  # networks of voters
         self._lock = threading.RLock()
         self._frames: dict[tuple[str, int], list[tuple[int, Frame]]] = defaultdict(list)
         self._followers: dict[tuple[str, int] | str, list[FakeSubscription[Any]]] = defaultdict(
@@ -1064,17 +1087,17 @@ class FakeLive:
                 if topic != "boards":
                     self._tell(topic, LookAgain())
 
-    def ahead(self, voter: str, *, stay: bool) -> int:
+    def ahead(self, voter: str, stay: LineShare | None = None) -> int:
         with self._lock:
             self._require()
-            if stay and voter not in self.line:
-                self.line.append(voter)
-            return self.line.index(voter) if voter in self.line else len(self.line)
+            if stay and [*self.line.values()].count(stay.network) < stay.most:
+                self.line.setdefault(voter, stay.network)
+            return [*self.line, voter].index(voter)
 
     def leave_line(self, voter: str) -> None:
-        with self._lock, suppress(ValueError):
+        with self._lock:
             self._require()
-            self.line.remove(voter)
+            self.line.pop(voter, None)
 
     def _require(self) -> None:
         if self.away:
@@ -1295,6 +1318,17 @@ def a_remark(record_id: str, kind: str, target: str, reason: str) -> tuple[Recor
     """A `flag` or `exclusion` of another record."""
     at = "2026-01-02T03:05:00.000Z"
     return Record(record_id, kind, CAMPAIGN.id, at, target=target, reason=reason), None
+
+
+def log_rows(
+    votes: VoteLog, *campaigns: str, until: int | None = None, limit: int = 4_096
+) -> list[dict[str, Any]]:
+    """The sealed records of these campaigns as exports tell them, text included."""
+    until = votes.position() if until is None else until
+    found: list[dict[str, Any]] = []
+    while page := votes.exported(found[-1]["seq"] if found else 0, until, limit, campaigns):
+        found += arena.log.rows([page])
+    return found
 
 
 def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:

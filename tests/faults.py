@@ -145,8 +145,9 @@ class Fault:
     at: str | None = None
 
 
-UNREACHABLE, REFUSED, TIMEOUT, BROKEN, EMPTY = (
-    f"Endpoint{kind}" for kind in ("Unreachable", "Refused", "Timeout", "Broken", "Empty")
+UNREACHABLE, REFUSED, DECLINED, TIMEOUT, BROKEN, EMPTY = (
+    f"Endpoint{kind}"
+    for kind in ("Unreachable", "Refused", "Declined", "Timeout", "Broken", "Empty")
 )
 
 _nothing: Play = sends()
@@ -160,8 +161,12 @@ def _connecting() -> Iterator[Fault]:
 
 
 def _statuses() -> Iterator[Fault]:
-    for status in (400, 401, 403, 404, 413, 422, 204, 206, 304, 600):
-        yield Fault(f"{status}", sends(refusal(f"{status} No")), REFUSED)
+    for error, statuses in (
+        (DECLINED, (400, 413, 422)),
+        (REFUSED, (401, 403, 404, 204, 206, 304, 600)),
+    ):
+        for status in statuses:
+            yield Fault(f"{status}", sends(refusal(f"{status} No")), error)
     for status in (301, 307, 308):
         elsewhere = refusal(f"{status} Elsewhere", Location="{elsewhere}")
         yield Fault(f"{status}", sends(elsewhere), REFUSED)

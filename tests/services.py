@@ -32,8 +32,6 @@ UNHURRIED = {
 
 T = TypeVar("T")
 
-NO_LIMITS = UNHURRIED
-
 
 class Missing(Exception):
     """A program that a service needs is not on this machine."""
@@ -69,6 +67,15 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def is_up(url: str) -> bool:
+    """Whether the answer is 200."""
+    try:
+        with urlopen(url, timeout=2) as response:  # noqa: S310 - our own http
+            return bool(response.status == 200)
+    except (URLError, OSError):
+        return False
 
 
 class RedisServer:
@@ -320,11 +327,7 @@ class ArenaProcess:
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, f"it ended:\n{self.log()}"
-        try:
-            with urlopen(f"{self.url}/readyz", timeout=2) as response:  # noqa: S310 - our own http
-                return bool(response.status == 200)
-        except (URLError, OSError):
-            return False
+        return is_up(f"{self.url}/readyz")
 
     def log(self) -> str:
         """Everything written so far, of the process and its children."""

@@ -23,6 +23,7 @@ from arena.endpoints.wire import READ_EVERY, Wire
 from arena.errors import (
     BadSetting,
     EndpointBroken,
+    EndpointDeclined,
     EndpointEmpty,
     EndpointError,
     EndpointRefused,
@@ -42,6 +43,8 @@ _EVENT_STREAM = "text/event-stream"
 _PASSING = frozenset({408, 409, 425, 429})
 """Refusals that the same request may not meet again, beside every 5xx (as OpenAI's own clients
 have it, and RFC 8470 for 425)."""
+_OF_THE_QUESTION = frozenset({400, 413, 422})
+"""Refusals that a prompt can bring about: it is too long, say, or against the provider's rules."""
 
 
 class OpenAIChat:
@@ -178,7 +181,7 @@ class ChatAnswer:
         detail = f"The endpoint answered {status}" + (f": {said}" if said else ".")
         if status in _PASSING or response.is_server_error:
             raise EndpointUnreachable(detail, retry_after=_retry_after(response, time.time()))
-        raise EndpointRefused(detail)
+        raise (EndpointDeclined if status in _OF_THE_QUESTION else EndpointRefused)(detail)
 
     def _error_text(self, response: httpx.Response) -> str:
         if _is_encoded(response):

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import (
+    LABEL_STYLE_TABLENAME_PLUS_COL,
     ColumnElement,
     Connection,
-    Row,
     Select,
     Update,
     bindparam,
@@ -38,6 +38,7 @@ from arena.battle import (
 )
 from arena.circuit import error_kind
 from arena.clock import now, today
+from arena.errors import Erased
 from arena.interfaces import Act, Report, Room, Summary, Usage
 from arena.store.audit import write_act
 from arena.store.circuits import note_answers, note_failure
@@ -47,7 +48,13 @@ from arena.store.usage import add_usage
 
 BATTLE_COLUMNS = [battles.c[name] for name in Battle.__slots__]
 _OPEN = (BattleState.created, BattleState.running)
-_ROOM_LOCK = 0x726F6F6D
+# Of PostgreSQL, in one round trip: who hangs while holding the lock is put out, and those who wait
+# for it give up before they hold all connections, which votes need too.
+_TURN_TO_COUNT = select(
+    func.set_config("lock_timeout", "2s", True),
+    func.set_config("idle_in_transaction_session_timeout", "5s", True),
+    func.pg_advisory_xact_lock(0x726F6F6D),
+)
 _MODELS = (battles.c.model_a, battles.c.model_b)
 _REPORT_COLUMNS = [reports.c[name] for name in Report.__slots__]
 
@@ -61,34 +68,41 @@ _SUMMARIES = select(
 # Of every request: statements that are made once, since making one takes as long as running it.
 _BATTLE = select(*BATTLE_COLUMNS).where(battles.c.id == bindparam("battle"))
 _TURNS_OF = select(turns).where(turns.c.battle_id == bindparam("battle")).order_by(turns.c.number)
+_WHOLE = (
+    select(*BATTLE_COLUMNS, *turns.c, openings.c.messages)
+    .select_from(battles.join(turns).outerjoin(openings, openings.c.battle_id == battles.c.id))
+    .where(battles.c.id == bindparam("battle"))
+    .order_by(turns.c.number)
+    .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
+)
 
 
 def battle_of(fields: Mapping[Any, Any]) -> Battle:
     return Battle(**{**dict(fields), "state": BattleState(fields["state"])})
 
 
-def _turn(row: Row[Any]) -> Turn:
+def _turn(fields: Mapping[Any, Any]) -> Turn:
     answers = {
         side: None
-        if row._mapping[f"text_{side}"] is None
+        if fields[f"text_{side}"] is None
         else Answer(
-            text=row._mapping[f"text_{side}"],
-            finish=row._mapping[f"finish_{side}"],
-            tokens=row._mapping[f"tokens_{side}"],
-            ttft=row._mapping[f"ttft_{side}"],
-            duration=row._mapping[f"duration_{side}"],
+            text=fields[f"text_{side}"],
+            finish=fields[f"finish_{side}"],
+            tokens=fields[f"tokens_{side}"],
+            ttft=fields[f"ttft_{side}"],
+            duration=fields[f"duration_{side}"],
         )
         for side in SIDES
     }
     return Turn(
-        battle_id=row.battle_id,
-        number=row.number,
-        prompt=row.prompt,
-        state=TurnState(row.state),
+        battle_id=fields["battle_id"],
+        number=fields["number"],
+        prompt=fields["prompt"],
+        state=TurnState(fields["state"]),
         answer_a=answers["a"],
         answer_b=answers["b"],
-        steps=tuple((a, b) for a, b in row.steps or ()),
-        void_reason=row.void_reason,
+        steps=tuple((a, b) for a, b in fields["steps"] or ()),
+        void_reason=fields["void_reason"],
     )
 
 
@@ -129,6 +143,7 @@ class SqlBattles:
         room: Room | None = None,
     ) -> None:
         with self._db.write() as connection:
+            _refuse_erased(connection, battle.redrawn_from or battle.continued_from)
             self._check(room, connection, literal(battle.voter))
             values = {name: getattr(battle, name) for name in Battle.__slots__}
             connection.execute(insert(battles).values(values))
@@ -139,30 +154,32 @@ class SqlBattles:
                 connection.execute(insert(openings).values(row))
 
     def get(self, battle_id: str) -> Battle | None:
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             row = connection.execute(_BATTLE, {"battle": battle_id}).first()
         return None if row is None else battle_of(row._mapping)
 
     def turns(self, battle_id: str) -> list[Turn]:
         with self._db.read() as connection:
-            return [_turn(row) for row in connection.execute(_TURNS_OF, {"battle": battle_id})]
+            rows = connection.execute(_TURNS_OF, {"battle": battle_id}).mappings()
+            return [_turn(row) for row in rows]
 
     def whole(self, battle_id: str) -> WholeBattle | None:
-        with self._db.read() as connection:
-            row = connection.execute(_BATTLE, {"battle": battle_id}).first()
-            if row is None:
-                return None
-            battle = battle_of(row._mapping)
-            said = tuple(_turn(row) for row in connection.execute(_TURNS_OF, {"battle": battle_id}))
-            opening = () if battle.continued_from is None else _opening(connection, battle_id)
-        return WholeBattle(battle, said, opening)
+        with self._db.look() as connection:
+            rows = connection.execute(_WHOLE, {"battle": battle_id}).all()
+        if not rows:
+            return None
+        first = rows[0]._mapping
+        battle = battle_of({name: first[battles.c[name]] for name in Battle.__slots__})
+        said = ({column.name: row._mapping[column] for column in turns.c} for row in rows)
+        opening = tuple(Message(**message) for message in first[openings.c.messages] or ())
+        return WholeBattle(battle, tuple(map(_turn, said)), opening)
 
     def turn(self, battle_id: str, number: int) -> Turn | None:
         with self._db.read() as connection:
             row = connection.execute(
                 select(turns).where(turns.c.battle_id == battle_id, turns.c.number == number)
             ).first()
-        return None if row is None else _turn(row)
+        return None if row is None else _turn(row._mapping)
 
     def running(self, voter: str | None = None) -> int:
         query = select(func.count()).select_from(battles).where(in_state(*_OPEN))
@@ -173,8 +190,10 @@ class SqlBattles:
 
     def by_state(self) -> dict[str, int]:
         query = select(battles.c.state, func.count()).group_by(battles.c.state)
-        with self._db.read() as connection:
-            return {state: count for state, count in connection.execute(query)}
+        is_open = in_state(*_OPEN)
+        with self._db.read() as connection:  # each half has an index
+            halves = (connection.execute(query.where(half)) for half in (is_open, ~is_open))
+            return {state: count for rows in halves for state, count in rows}
 
     def voids_by_model(self) -> dict[str, int]:
         query = (
@@ -312,7 +331,7 @@ class SqlBattles:
         if room is None:
             return
         if self._db.dialect == "postgresql":  # in SQLite one transaction writes at a time anyway
-            connection.execute(select(func.pg_advisory_xact_lock(_ROOM_LOCK)))
+            connection.execute(_TURN_TO_COUNT).close()
         own = func.count().filter(battles.c.voter == voter)
         running = select(own, func.count()).where(in_state(*_OPEN))
         room.check(*connection.execute(running).one())
@@ -415,6 +434,21 @@ class SqlBattles:
                 for row in connection.execute(query)
             ]
 
+    def kept_of(self, battle_id: str) -> list[str]:
+        origin = select(battles.c.id, battles.c.voter).where(battles.c.id == battle_id)
+        found = origin.cte(recursive=True)
+        # a battle goes back to one of its own voter, whose battles an index holds together
+        goes_back = or_(
+            battles.c.redrawn_from == found.c.id, battles.c.continued_from == found.c.id
+        )
+        later = select(battles.c.id, battles.c.voter).where(
+            battles.c.voter == found.c.voter, goes_back
+        )
+        found = found.union(later)
+        query = select(battles.c.id).join(found, found.c.id == battles.c.id)
+        with self._db.read() as connection:
+            return list(connection.execute(query.where(battles.c.erased_at.is_(None))).scalars())
+
     def kept(self, until: str, limit: int) -> list[str]:
         query = (
             select(battles.c.id)
@@ -510,11 +544,13 @@ def _held(battle_id: str, number: int, runner: str, target: BattleState) -> Upda
     )
 
 
-def _opening(connection: Connection, battle_id: str) -> tuple[Message, ...]:
-    """The conversation that a battle goes on with; of an erased one nothing is left."""
-    query = select(openings.c.messages).where(openings.c.battle_id == battle_id)
-    messages = connection.execute(query).scalar() or ()
-    return tuple(Message(**message) for message in messages)
+def _refuse_erased(connection: Connection, origin: str | None) -> None:
+    """Let nobody erase what a new battle takes over until it is there, and can be erased too."""
+    if origin is None:
+        return
+    query = select(battles.c.erased_at).where(battles.c.id == origin)
+    if connection.execute(query.with_for_update(read=True)).scalar() is not None:
+        raise Erased("The battle that this one goes back to has been erased for good.")
 
 
 def _new_turn(turn: Turn) -> Any:

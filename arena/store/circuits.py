@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from arena.circuit import Circuit, CircuitState
+from arena.circuit import Circuit, CircuitState, is_trouble
 from arena.clock import now
 from arena.store.engine import Database
 from arena.store.tables import circuits, failures
@@ -37,6 +37,8 @@ def note_failure(connection: Connection, model: str, error: str, retry_after: fl
             set_={"number": failures.c.number + 1},
         )
     )
+    if not is_trouble(error):
+        return
     fresh = dialect.insert(circuits).values(asdict(Circuit(model)))
     connection.execute(fresh.on_conflict_do_nothing())
     query = select(*_COLUMNS).where(circuits.c.model == model)

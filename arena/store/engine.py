@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import sqlite3
 import threading
 import time
@@ -23,7 +24,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from arena import metrics
@@ -122,6 +123,14 @@ class Database:
                 connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """For a single query, which is one view without a transaction around it; as `read`."""
+        with _translated(), self.engine.connect() as connection:
+            if self.dialect == "postgresql":
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -240,14 +249,42 @@ def _postgres_engine(url: str) -> Engine:
     if "prepare_threshold" not in arguments:  # behind a pooler a session is not ours to set up
         ours = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
         arguments["options"] = f"{ours} {arguments.get('options', '')}"
-    return create_engine(
+    engine = create_engine(
         "postgresql+psycopg://",
         connect_args=arguments,
         isolation_level="READ COMMITTED",
         max_overflow=MAX_OVERFLOW,
-        pool_pre_ping=True,
         **_POOL,
     )
+
+    if "prepare_threshold" in arguments:
+        _set_up_writes(engine)
+
+    @event.listens_for(engine, "checkout")
+    def on_checkout(connection: Any, *_: Any) -> None:
+        # a session that the server has ended can be read from; asking it would cost a round trip
+        if connection.closed or _can_be_read(connection.fileno()):
+            raise DisconnectionError
+
+    return engine
+
+
+def _set_up_writes(engine: Engine) -> None:
+    """Of a pooler's sessions, which others use too, each transaction that writes is set up."""
+    settings = ", ".join(
+        f"set_config('{name}', '{set_to}', true)" for name, set_to in _SESSION.items()
+    )
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("arena_write", False):
+            connection.exec_driver_sql(f"SELECT {settings}").close()
+
+
+def _can_be_read(descriptor: int) -> bool:
+    watcher = select.poll()
+    watcher.register(descriptor, select.POLLIN)
+    return bool(watcher.poll(0))
 
 
 def _configure_sqlite(engine: Engine) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -138,11 +139,17 @@ def waiting_rows(connection: Connection) -> int:
     return connection.execute(rows.where(import_rows.c.import_try.in_(_done))).scalar_one()
 
 
-def seal_import(connection: Connection, last: int, limit: int) -> int:
-    """Move the first rows of a finished import into the log, behind `last`; how many."""
-    import_try = connection.execute(_done.order_by(import_tries.c.id).limit(1)).scalar()
+def next_import(connection: Connection) -> str | None:
+    """The finished import that comes first into the log; None when all are there."""
+    first = _done.order_by(import_tries.c.begun_at, import_tries.c.id).limit(1)
+    return connection.execute(first).scalar()
+
+
+def seal_import(connection: Connection, last: int, limit: int) -> Counter[str]:
+    """Move the first rows of a finished import into the log, behind `last`: how many by type."""
+    import_try = next_import(connection)
     if import_try is None or limit == 0:
-        return 0
+        return Counter()
     limit = min(limit, IMPORT_BATCH)
     rows = (
         select(import_rows)
@@ -154,7 +161,8 @@ def seal_import(connection: Connection, last: int, limit: int) -> int:
     columns = [column for column in records.c if column.name in import_rows.c]
     seq = func.row_number().over(order_by=rows.c.place) + last
     sealed = select(*(rows.c[column.name] for column in columns), seq).order_by(rows.c.place)
-    connection.execute(insert(records).from_select([*columns, records.c.seq], sealed))
+    inserted = insert(records).from_select([*columns, records.c.seq], sealed)
+    types = Counter(connection.execute(inserted.returning(records.c.type)).scalars())
     texts = [column for column in contents.c if column.name in import_rows.c]
     said = select(*(rows.c[column.name] for column in texts), rows.c.id)
     connection.execute(
@@ -162,7 +170,8 @@ def seal_import(connection: Connection, last: int, limit: int) -> int:
             [*texts, contents.c.record_id], said.where(rows.c.salt.is_not(None))
         )
     )
-    return _remove_rows(connection, import_try, limit)
+    _remove_rows(connection, import_try, limit)
+    return types
 
 
 def _values(import_try: str, place: int, record: Record, content: Content | None) -> dict[str, Any]:
@@ -178,7 +187,7 @@ def _moved(import_try: str, state: str) -> Update:
     return (
         update(import_tries)
         .where(import_tries.c.id == import_try, import_tries.c.state == _OPEN)
-        .values(state=state)
+        .values(state=state, begun_at=now())
     )
 
 

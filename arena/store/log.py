@@ -6,10 +6,9 @@ traces of the request that an erasure removes.
 
 from __future__ import annotations
 
-import secrets
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -25,7 +24,6 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from arena import metrics
 from arena.battle import SKIPPED, Battle, BattleState, TurnState, sources_of
@@ -33,13 +31,13 @@ from arena.clock import now
 from arena.interfaces import Act, Campaign, Columns, Counted, Lease, Outcome, StoredVote
 from arena.records import LEAF_FIELDS, Content, LogRow, Record, remark
 from arena.store.audit import write_act
-from arena.store.battles import BATTLE_COLUMNS, battle_of, in_state, move
+from arena.store.battles import BATTLE_COLUMNS, battle_of, in_state
 from arena.store.engine import Database, retried
 from arena.store.exports import exported
 from arena.store.imports import (
-    IMPORT_BATCH,
     POLITE_SECONDS,
     Imports,
+    next_import,
     record_values,
     seal_import,
     waiting_rows,
@@ -54,6 +52,7 @@ from arena.store.tables import (
     reports,
     turns,
 )
+from arena.store.votes import GivenVote, VoteWriter, content_values
 
 _RECORD_COLUMNS = [records.c[name] for name in LEAF_FIELDS]
 _COUNTED_COLUMNS = [records.c[name] for name in Counted.__slots__]
@@ -62,19 +61,9 @@ _BATCH = 1_000
 _HASH_LENGTH = 64
 _NOBODY = ""
 
-# Of every vote: statements that are made once, since making one takes as long as running it.
-_VOTED = move(bindparam("battle"), BattleState.voted).where(battles.c.turn == bindparam("at_turn"))
-_INSERT_RECORD, _INSERT_CONTENT = insert(records), insert(contents)
 _VOTE_OF = select(records).where(
     records.c.battle_id == bindparam("battle"), records.c.type == "vote"
 )
-_PSEUDONYM = select(pseudonyms.c.pseudonym).where(
-    pseudonyms.c.voter == bindparam("voter"), pseudonyms.c.campaign == bindparam("campaign")
-)
-_FRESH_PSEUDONYM = {
-    "sqlite": sqlite.insert(pseudonyms).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(pseudonyms).on_conflict_do_nothing(),
-}
 
 
 def _record(row: Row[Any]) -> Record:
@@ -82,38 +71,20 @@ def _record(row: Row[Any]) -> Record:
     return Record(**{**values, "reasons": tuple(values["reasons"])})
 
 
-def _content_values(record: Record, content: Content) -> dict[str, Any]:
-    values = {name: getattr(content, name) for name in Content.__slots__}
-    return {"record_id": record.id, **values}
-
-
-def _pseudonym(connection: Connection, voter: str, campaign: str) -> str:
-    """The voter's name in this campaign's log; two requests that make one at once make the same."""
-    who = {"voter": voter, "campaign": campaign}
-    found: str | None = connection.execute(_PSEUDONYM, who).scalar()
-    if found is None:
-        fresh = {**who, "pseudonym": secrets.token_hex(16)}
-        connection.execute(_FRESH_PSEUDONYM[connection.dialect.name], fresh)
-        found = connection.execute(_PSEUDONYM, who).scalar_one()
-    return found
-
-
-def _append(connection: Connection, rows: Iterable[tuple[Record, Content | None]]) -> int:
-    """Insert the records; returns how many of them are votes."""
-    rows, count = iter(rows), 0
+def _append(connection: Connection, rows: Iterable[tuple[Record, Content | None]]) -> Counter[str]:
+    """Insert the records; returns how many there are of each type."""
+    rows, types = iter(rows), Counter[str]()
     while batch := list(islice(rows, _BATCH)):
         connection.execute(insert(records), [record_values(record) for record, _ in batch])
-        texts = [_content_values(record, text) for record, text in batch if text is not None]
+        texts = [content_values(record, text) for record, text in batch if text is not None]
         if texts:
             connection.execute(insert(contents), texts)
-        count += sum(record.type == "vote" for record, _ in batch)
-        metrics.written(record.type for record, _ in batch)
-    return count
+        types.update(record.type for record, _ in batch)
+    return types
 
 
-def _erase(connection: Connection, battle_ids: Sequence[str], reason: str) -> list[str]:
-    """Erase the text of these battles and append what the log says of it."""
-    at = now()
+def _erase(connection: Connection, battle_ids: Sequence[str], at: str) -> list[str]:
+    """Erase the text of these battles; returns those that still had it."""
     here = battles.c.id.in_(battle_ids)
     connection.execute(
         update(battles)
@@ -138,11 +109,13 @@ def _erase(connection: Connection, battle_ids: Sequence[str], reason: str) -> li
     reported = update(reports).where(reports.c.battle_id.in_(ids))
     handled_at = func.coalesce(reports.c.handled_at, at)
     connection.execute(reported.values(reason="", handled_at=handled_at))
-    _erase_votes(connection, ids, reason, at)
     return ids
 
 
-def _erase_votes(connection: Connection, battle_ids: Sequence[str], reason: str, at: str) -> None:
+def _erase_votes(
+    connection: Connection, battle_ids: Sequence[str], reason: str, at: str
+) -> Counter[str]:
+    """Erase the text of their votes and append what the log says of it: how many of each type."""
     voted = records.c.battle_id.in_(battle_ids) & (records.c.type == "vote")
     # locked in the order of sealing, or the two might wait for each other
     found = select(*_RECORD_COLUMNS).where(voted).order_by(records.c.n).with_for_update()
@@ -153,7 +126,7 @@ def _erase_votes(connection: Connection, battle_ids: Sequence[str], reason: str,
     connection.execute(
         update(records).where(voted).values(idempotency_key=None, request_digest=None)
     )
-    _append(connection, ((remark("erasure", vote, reason, at), None) for vote in votes))
+    return _append(connection, ((remark("erasure", vote, reason, at), None) for vote in votes))
 
 
 class SqlVoteLog:
@@ -162,15 +135,10 @@ class SqlVoteLog:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._imports = Imports(database)
+        self._writer = VoteWriter(database)
 
     # --- votes ------------------------------------------------------------------------------
 
-    @retried
-    def pseudonym(self, voter: str, campaign: str) -> str:
-        with self._db.write() as connection:
-            return _pseudonym(connection, voter, campaign)
-
-    @retried
     def add_vote(
         self,
         record: Record,
@@ -181,17 +149,8 @@ class SqlVoteLog:
         idempotency_key: str | None,
         request_digest: str,
     ) -> StoredVote | None:
-        request = {"idempotency_key": idempotency_key, "request_digest": request_digest}
-        with self._db.write() as connection:
-            moved = connection.execute(_VOTED, {"battle": record.battle_id, "at_turn": turn})
-            if moved.rowcount != 1:
-                return None
-            record = replace(record, voter=_pseudonym(connection, voter, record.campaign))
-            values = record_values(record)
-            connection.execute(_INSERT_RECORD, values | request)
-            connection.execute(_INSERT_CONTENT, _content_values(record, content))
-        metrics.written(["vote"])
-        return StoredVote(record, values["hash"], idempotency_key, request_digest)
+        given = GivenVote(record, content, voter, turn, idempotency_key, request_digest)
+        return self._writer.write(given)
 
     def vote_of(self, battle_id: str) -> StoredVote | None:
         with self._db.read() as connection:
@@ -231,7 +190,7 @@ class SqlVoteLog:
     def _votes(self, query: Select[Any]) -> list[LogRow]:
         with self._db.read() as connection:
             rows = connection.execute(query).all()
-            said = _said_of([row.id for row in rows], None, connection)
+            said = _said_of([row.id for row in rows], connection)
         return [_log_row(row, said.get(row.id, [])) for row in rows]
 
     # --- erasure ----------------------------------------------------------------------------
@@ -248,9 +207,12 @@ class SqlVoteLog:
         with self._db.write() as connection:
             if lease is not None:
                 hold(connection, lease)
-            erased = _erase(connection, battle_ids, reason)
+            at = now()
+            erased = _erase(connection, battle_ids, at)
+            types = _erase_votes(connection, erased, reason, at)
             if erased and act is not None:
                 write_act(connection, act)
+        metrics.written(types)
         return erased
 
     @retried
@@ -280,7 +242,9 @@ class SqlVoteLog:
                 hold(connection, lease)
             if act is not None:
                 write_act(connection, act)
-            return _append(connection, rows)
+            types = _append(connection, rows)
+        metrics.written(types)
+        return types["vote"]
 
     def import_file(
         self, campaign: Campaign, digest: str, rows: Iterable[tuple[Record, Content | None]]
@@ -291,15 +255,16 @@ class SqlVoteLog:
 
     def seal(self, lease: Lease, limit: int) -> int:
         """Votes first, then imports, these in short transactions: a voter does not wait for one."""
-        sealed = more = self._seal_some(lease, limit)
-        while sealed < limit and more >= IMPORT_BATCH:
+        sealed, is_all = self._seal_some(lease, limit)
+        while sealed < limit and not is_all:
             time.sleep(POLITE_SECONDS)
-            more = self._seal_some(lease, limit - sealed)
+            more, is_all = self._seal_some(lease, limit - sealed)
             sealed += more
         return sealed
 
     @retried
-    def _seal_some(self, lease: Lease, limit: int) -> int:
+    def _seal_some(self, lease: Lease, limit: int) -> tuple[int, bool]:
+        """How many were sealed, and whether no finished import is left."""
         with self._db.write() as connection:
             hold(connection, lease)
             last = connection.execute(select(func.max(records.c.seq))).scalar() or 0
@@ -313,7 +278,10 @@ class SqlVoteLog:
             sealed = connection.execute(
                 update(records).where(records.c.n == pending.c.n).values(seq=pending.c.place + last)
             ).rowcount
-            return sealed + seal_import(connection, last + sealed, limit - sealed)
+            imported = seal_import(connection, last + sealed, limit - sealed)
+            is_all = next_import(connection) is None
+        metrics.written(imported)
+        return sealed + imported.total(), is_all
 
     def position(self) -> int:
         with self._db.read() as connection:
@@ -339,22 +307,6 @@ class SqlVoteLog:
         with self._db.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else Counted(*row)
-
-    def sealed(self, after: int, until: int, limit: int, campaigns: Sequence[str]) -> list[LogRow]:
-        query = (
-            _with_content()
-            .where(
-                records.c.seq > after,
-                records.c.seq <= until,
-                records.c.campaign.in_(campaigns),
-            )
-            .order_by(records.c.seq)
-            .limit(limit)
-        )
-        with self._db.read() as connection:
-            rows = connection.execute(query).all()
-            said = _said_of([row.id for row in rows], until, connection)
-        return [_log_row(row, said.get(row.id, [])) for row in rows]
 
     def exported(
         self, after: int, until: int, limit: int, campaigns: Sequence[str]
@@ -411,18 +363,13 @@ def _with_content() -> Select[Any]:
     ).select_from(records.outerjoin(contents, contents.c.record_id == records.c.id))
 
 
-def _said_of(ids: Sequence[str], until: int | None, connection: Connection) -> dict[str, list[Any]]:
-    """Flags and exclusions, by the record that they are about, in log order.
-
-    Without `until`, those that are not sealed yet too.
-    """
+def _said_of(ids: Sequence[str], connection: Connection) -> dict[str, list[Any]]:
+    """Flags and exclusions, sealed or not, by the record that they are about, in log order."""
     query = (
         select(records.c.target, records.c.type, records.c.reason)
         .where(records.c.target.in_(ids))
         .order_by(records.c.n)
     )
-    if until is not None:
-        query = query.where(records.c.seq <= until)
     said: dict[str, list[Any]] = {}
     for row in connection.execute(query):
         said.setdefault(row.target, []).append(row)

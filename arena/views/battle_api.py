@@ -15,7 +15,8 @@ from arena.errors import MalformedRequest, NotFound
 from arena.interfaces import LINE_RETRY_SECONDS
 from arena.relay import Event
 from arena.views import schemas
-from arena.views.context import known_voter, reader, services, voter
+from arena.views.context import known_voter, network, reader, services, voter
+from arena.views.downloads import download
 from arena.views.openapi import operation
 
 blueprint = Blueprint("battles", __name__, url_prefix="/api/battles")
@@ -55,6 +56,7 @@ def start() -> tuple[Response, int, dict[str, str]]:
         body.redraw_of,
         None if earlier is None else Continuation(earlier.battle, earlier.side),
         reader=reader(),
+        network=network(),
     )
     return jsonify(_view(battle.id)), 201, {"Location": f"/api/battles/{battle.id}"}
 
@@ -93,14 +95,12 @@ def export() -> Response:
     who = known_voter()
     battles = iter(()) if who is None else services().belongings.export(who)
     name = f"arena-my-battles-{today()}.json"
-    give_back = services().exports.take()
-    response = Response(
-        _own_data(battles),
-        mimetype="application/json",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    return download(
+        (text.encode() for text in _own_data(battles)),
+        services().exports,
+        "application/json",
+        {"Content-Disposition": f'attachment; filename="{name}"'},
     )
-    response.call_on_close(give_back)
-    return response
 
 
 def _own_data(battles: Iterator[dict[str, Any]]) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _own_data(battles: Iterator[dict[str, Any]]) -> Iterator[str]:
     refusals=(503,),
 )
 def place() -> Response:
-    found = services().battles.place(voter())
+    found = services().battles.place(known_voter(), network())
     return jsonify(
         {"has_room": found.has_room, "ahead": found.ahead, "retry_after": LINE_RETRY_SECONDS}
     )
@@ -185,7 +185,7 @@ def unshare(battle_id: str) -> tuple[str, int]:
 )
 def follow_up(battle_id: str) -> tuple[Response, int]:
     body = schemas.read_body(schemas.NewTurn)
-    services().battles.follow_up(voter(), battle_id, body.prompt)
+    services().battles.follow_up(voter(), battle_id, body.prompt, network=network())
     return jsonify(_view(battle_id)), 201
 
 

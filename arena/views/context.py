@@ -40,12 +40,13 @@ _INVITATIONS_KEPT = 20  # a cookie has at most 4 KB
 class StreamSlots:
     """How many long answers of a kind one process gives at once; other threads stay free.
 
-    One voter has `each` of them at most, and one network half of them all.
+    One voter has `each` of them at most. One network has seven eighths of them all: a whole class
+    may come from one, and the rest stays for others.
     """
 
     def __init__(self, slots: int, *, each: int) -> None:
         self._slots = slots
-        self._of_network = max(each, slots // 2)
+        self._of_network = max(each, slots * 7 // 8)
         self._each = each
         self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -85,6 +86,7 @@ class Services:
     vitals: Vitals
     streams: StreamSlots
     exports: StreamSlots
+    parquets: StreamSlots
     limits: RateLimits
     attempts: Attempts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from http import HTTPStatus
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -40,7 +40,9 @@ def readyz() -> tuple[Response, int]:
     status = HTTPStatus.SERVICE_UNAVAILABLE if vitals.obstacles() else HTTPStatus.OK
     body: dict[str, object] = {"status": "ready" if status == HTTPStatus.OK else "not ready"}
     if is_operator():
-        body["problems"] = vitals.problems()
+        forwarded = "X-Forwarded-For" in request.headers
+        unbelieved = forwarded and not services().settings.proxy_hops
+        body["problems"] = vitals.problems(unbelieved_proxy=unbelieved)
     return jsonify(body), status
 
 

@@ -10,6 +10,7 @@ from arena import export_process, log
 from arena.errors import InvalidField
 from arena.views import context, schemas
 from arena.views.context import services
+from arena.views.downloads import download
 from arena.views.openapi import operation
 
 blueprint = Blueprint("log", __name__, url_prefix="/api")
@@ -43,14 +44,12 @@ def votes() -> Response:
         pieces = export_process.parquet(found.settings, ids, **chosen)
     else:
         pieces = log.encode(log.pages(found.store.votes, campaigns, **chosen), form)
-    give_back = found.exports.take()
-    response = Response(
+    return download(
         pieces,
-        content_type=log.MEDIA_TYPES[form],
-        headers={
+        found.parquets if form == "parquet" else found.exports,
+        log.MEDIA_TYPES[form],
+        {
             "Content-Disposition": f'attachment; filename="arena-votes-{until}.{form}"',
             "Arena-Log-Position": str(until),
         },
     )
-    response.call_on_close(give_back)
-    return response

@@ -1,6 +1,7 @@
 /** A vote that was not sent yet: kept in its tab, so that a reload does not lose it. */
 
-const key = (battle) => `vote:${battle}`;
+const PREFIX = "vote:";
+const key = (battle) => PREFIX + battle;
 
 /** The kept vote of a battle, or null. */
 export function keptVote(battle) {
@@ -23,6 +24,16 @@ export function keepVote(battle, vote) {
 export function dropVote(battle) {
   try {
     sessionStorage.removeItem(key(battle));
+  } catch {
+    // then nothing was kept either
+  }
+}
+
+/** Drop what this tab keeps of all battles. */
+export function dropVotes() {
+  try {
+    const kept = Object.keys(sessionStorage).filter((name) => name.startsWith(PREFIX));
+    for (const name of kept) sessionStorage.removeItem(name);
   } catch {
     // then nothing was kept either
   }

@@ -262,7 +262,7 @@ class World:
         ]
 
     def _with_pinned_draw(self, services: Services) -> Services:
-        limits = Limits(self.settings.max_prompt_chars, self.settings.max_turns, 100, 1_000)
+        limits = Limits(self.settings.max_prompt_chars, self.settings.max_turns, 100, 1_000, 60)
         battles = Battles(services.store, services.live, services.campaigns, limits, self.draw)
         return replace(services, battles=battles)
 

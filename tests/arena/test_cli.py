@@ -109,7 +109,7 @@ COMMANDS = {
     "verify": ("FILE",),
     "db upgrade": (),
     "backup": ("FILE",),
-    "restore": ("FILE", "--replace"),
+    "restore": ("FILE",),
 }
 
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from arena.cli import main
-from arena.settings import variables
+from arena.settings import Settings, variables
 from tests.conftest import missing
 
 ROOT = Path(__file__).parents[2]
@@ -62,8 +62,36 @@ def check_command(words: list[str]) -> None:
     assert not isinstance(command, click.Group), words
 
 
-def test_the_compose_file_is_valid() -> None:
-    jsonschema.Draft201909Validator(json.loads(SCHEMA.read_text())).validate(COMPOSE)
+@pytest.mark.parametrize("file", sorted(DEPLOY.glob("compose*.yaml")), ids=lambda f: f.name)
+def test_every_compose_file_is_valid(file: Path) -> None:
+    content = yaml.safe_load(interpolated(file.read_text()))
+    jsonschema.Draft201909Validator(json.loads(SCHEMA.read_text())).validate(content)
+
+
+def test_what_is_shared_with_other_machines_is_shared_on_one_address() -> None:
+    added = yaml.safe_load((DEPLOY / "compose.shared.yaml").read_text())["services"]
+    assert added.keys() == {"postgres", "redis"} <= SERVICES.keys()
+    for service in added.values():
+        assert all(port.startswith("${SHARED_ADDRESS:?") for port in service["ports"])
+
+
+def test_the_addresses_of_the_example_are_of_the_services_and_can_be_set() -> None:
+    example = (DEPLOY / "compose.env.example").read_text()
+    values = {
+        name: re.sub(r"\$\{\w+\}", "secret", value)
+        for name, value in re.findall(r"^([A-Z_]+)=(.+)$", example, re.M)
+    }
+    settings = Settings.from_environment(values)
+    assert "@postgres:5432/arena" in settings.database_url
+    assert settings.redis_url == "redis://:secret@redis:6379/0"
+    raw = (DEPLOY / "compose.yaml").read_text()
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        assert re.findall(rf"{name}: (.*)", raw) == [f"${{{name}:?set it in deploy/.env}}"]
+
+
+def test_units_may_read_what_metrics_of_processes_are_made_of() -> None:
+    common = unit("arena-.service.d/common.conf")["Service"]
+    assert "ProcSubset" not in common
 
 
 @pytest.mark.parametrize(
@@ -124,7 +152,8 @@ def test_no_file_holds_a_secret_and_none_may_be_forgotten() -> None:
 
 
 def test_every_variable_of_the_compose_file_is_in_its_example() -> None:
-    used = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (DEPLOY / "compose.yaml").read_text()))
+    text = "".join(file.read_text() for file in DEPLOY.glob("compose*.yaml"))
+    used = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text))
     offered = re.findall(r"^#? ?([A-Z_]+)=", (DEPLOY / "compose.env.example").read_text(), re.M)
     assert used <= set(offered)
 

@@ -13,13 +13,13 @@ from arena.errors import EndpointBroken
 from arena.interfaces import ModelEntry
 from arena.leaderboard import Method, method_record
 from tests.arena.http_world import HELLO, MODELS, CheckedClient, World, parse_sse, problem
-from tests.fakes import a_vote
+from tests.fakes import a_vote, log_rows
 from tests.services import wait_until
 
 
 def newest(world: World, client: CheckedClient) -> dict[str, Any]:
     """The board once it stands for every vote of its campaign."""
-    last = world.store.votes.sealed(0, world.wait_sealed(), 10_000, ["online"])[-1].seq
+    last = log_rows(world.store.votes, "online", until=world.wait_sealed())[-1]["seq"]
 
     def look() -> dict[str, Any] | None:
         board: dict[str, Any] = client.get("/api/board").json

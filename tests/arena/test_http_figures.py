@@ -15,7 +15,7 @@ import pytest
 
 from arena.views.gallery import NAMES
 from tests.arena.http_world import CheckedClient, World, problem
-from tests.fakes import a_vote
+from tests.fakes import a_vote, log_rows
 from tests.services import wait_until
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -113,7 +113,7 @@ def test_the_pairs_add_up_to_the_votes_of_the_board_they_belong_to(
 ) -> None:
     pairs = voter.get(f"/api/board/pairs?campaign={lab}").json
     world.wait_sealed()
-    log = world.store.votes.sealed(0, pairs["log_position"], 10_000, [lab])
+    log = log_rows(world.store.votes, lab, until=pairs["log_position"])
     assert sum(sum(votes) for _, _, *votes in pairs["graded"]) == len(log)
     assert pairs["winner_only"] == []
     assert sorted(pairs["models"]) == sorted(MODELS)

@@ -10,7 +10,7 @@ from flask import Flask
 from arena.battles import Battles, Limits
 from arena.views.context import StreamSlots
 from arena.views.rates import limited_as
-from tests.arena.http_world import CheckedClient, World, problem
+from tests.arena.http_world import ADMIN_TOKEN, CheckedClient, World, problem
 from tests.services import wait_until
 
 ELSEWHERE = {"REMOTE_ADDR": "198.51.100.9"}
@@ -24,7 +24,7 @@ def ask(voter: CheckedClient, **options: object) -> int:
 def known(world: World, app: Flask) -> CheckedClient:
     """A voter who has the cookie already: the request that brings it counts for the network."""
     voter = world.voter(app)
-    voter.get("/api/battles/queue")
+    voter.get("/api/battles/unknown")
     return voter
 
 
@@ -118,7 +118,7 @@ def test_every_address_but_files_and_health_comes_under_a_rate(world: World) -> 
 
 
 def test_one_voter_and_one_network_leave_streams_for_others(world: World) -> None:
-    app = world.new_app(streams=StreamSlots(6, each=2))
+    app = world.new_app(streams=StreamSlots(4, each=2))
     greedy, strangers = known(world, app), [world.voter(app) for _ in range(2)]
     board = "/api/board/events"
     opened = [greedy.stream(board)[0] for _ in range(2)]
@@ -126,7 +126,7 @@ def test_one_voter_and_one_network_leave_streams_for_others(world: World) -> Non
     problem(refused, 503, "unavailable")
     assert int(refused.headers["Retry-After"]) > 0
     opened.append(strangers[0].stream(board)[0])
-    problem(strangers[1].get(board), 503, "unavailable")  # a network has half of the six
+    problem(strangers[1].get(board), 503, "unavailable")  # a network has three of the four
     elsewhere = world.voter(app).get(board, environ_overrides=ELSEWHERE, buffered=False)
     assert elsewhere.status_code == 200
     for answer in (*opened, elsewhere):
@@ -149,6 +149,17 @@ def networks_held(world: World, hops: int, headers: Callable[[int], dict[str, st
 
 def test_nobody_is_believed_by_default(world: World) -> None:
     assert networks_held(world, 0, lambda n: forwarded(f"192.0.2.{n}"))
+
+
+@pytest.mark.parametrize(("hops", "is_told"), [(0, True), (1, False)])
+def test_the_operator_is_told_of_a_proxy_that_is_not_believed(
+    world: World, hops: int, is_told: bool
+) -> None:
+    operator = world.voter(world.new_app({"proxy_hops": hops}))
+    token = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    told = operator.get("/readyz", headers=forwarded("192.0.2.1") | token)
+    assert ("proxy" in told.json["problems"]) == is_told
+    assert "proxy" not in operator.get("/readyz", headers=token).json["problems"]
 
 
 def test_the_one_proxy_is_believed_and_not_what_its_client_says(world: World) -> None:
@@ -187,7 +198,9 @@ def test_behind_a_tls_proxy_cookies_are_kept_to_https(
 
 
 def one_place(world: World) -> Battles:
-    limits = Limits(prompt_chars=100, turns=3, running_per_voter=1, running=1)
+    limits = Limits(
+        prompt_chars=100, turns=3, running_per_voter=1, running=1, waiting_per_network=2
+    )
     made = world.services
     return Battles(made.store, made.live, made.campaigns, limits, world.draw)
 
@@ -203,6 +216,10 @@ def test_when_all_places_are_taken_there_is_a_line(world: World) -> None:
         assert refused.headers["Retry-After"] == "3"
         asked = second.get("/api/battles/queue")
         assert asked.json == {"has_room": False, "ahead": 0, "retry_after": 3}
+        stranger = world.voter(app)
+        for _ in range(2):  # looking is not waiting
+            assert stranger.get("/api/battles/queue").json["ahead"] == 1
+        problem(third.post("/api/battles", json={"prompt": "hello"}), 503, "no-room")
         assert third.get("/api/battles/queue").json["ahead"] == 1
         first.post(f"/api/battles/{battle}/skip")
         assert third.get("/api/battles/queue").json["has_room"] is False

@@ -10,6 +10,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from werkzeug.test import TestResponse
 
@@ -301,12 +303,12 @@ def test_text_without_consent_stays_in_the_house(world: World, voter: CheckedCli
     assert row["content_digest"]
     hidden = ("conversation_a", "conversation_b", "comment", "salt")
     assert [row[name] for name in hidden] == [None] * 4
+    stored = world.store.votes.find(battle_id)
+    assert stored is not None and stored.content is not None
     for query in ("?format=csv", "?campaign=quiet", "?format=csv&outcomes=all"):
         exported = voter.get(f"/api/votes{query}").get_data(as_text=True)
         assert "secret" not in exported
-        content = world.store.votes.sealed(0, 10**9, 1_000, ["quiet"])[0].content
-        assert content is not None
-        assert content.salt not in exported
+        assert stored.content.salt not in exported
 
 
 # --- leaves -------------------------------------------------------------------------------------
@@ -383,3 +385,21 @@ def test_exports_over_the_limit_are_refused_and_places_are_given_back(
         unread.close()
         assert client.get(path).status_code == 200
         assert client.head(path).status_code == 200
+
+
+def test_a_process_writes_few_parquet_files_at_once_and_others_beside_them(
+    world: World, voter: CheckedClient
+) -> None:
+    battle_id = voter.voted()["battle"]
+    world.wait_sealed()
+    client = world.voter(world.new_app(parquets=StreamSlots(1, each=1)))
+    path = f"/api/votes?format=parquet&after={row_of(world, {'battle': battle_id})['seq'] - 1}"
+    unread = client.get(path, buffered=False)
+    problem(client.get(path), 503, "unavailable")
+    assert client.get("/api/votes").status_code == 200
+    unread.close()
+    answer = client.get(path)
+    assert answer.mimetype == "application/vnd.apache.parquet"
+    assert answer.headers["Content-Disposition"].endswith('.parquet"')
+    table = pq.read_table(pa.BufferReader(answer.get_data()))
+    assert table.column("battle_id").to_pylist() == [battle_id]

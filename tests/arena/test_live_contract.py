@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,14 @@ import redis
 from arena.battle import Frame
 from arena.embedded import is_ready, redis_command
 from arena.errors import LiveLost
-from arena.interfaces import LiveBuffer, LiveFrame, LookAgain, Subscription
+from arena.interfaces import LineShare, LiveBuffer, LiveFrame, LookAgain, Subscription
 from arena.live import RedisLive
 from arena.settings import Settings
 from tests.fakes import FakeLive, at_once
 from tests.services import wait_until
 
 TTL = 60
+HERE = LineShare("here", 3)
 
 
 @pytest.fixture(params=["fake", "redis"])
@@ -63,36 +66,53 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 def test_whoever_waits_first_is_first_in_line(live: LiveBuffer) -> None:
-    assert live.ahead("ann", stay=False) == 0
-    assert live.ahead("ann", stay=True) == 0
+    assert live.ahead("ann") == 0
+    assert live.ahead("ann", HERE) == 0
     time.sleep(0.002)  # the order of one millisecond is anybody's
-    assert live.ahead("bob", stay=False) == 1
-    assert live.ahead("bob", stay=True) == 1
+    assert live.ahead("bob") == 1
+    assert live.ahead("bob", HERE) == 1
     time.sleep(0.002)
-    assert live.ahead("eve", stay=True) == 2
-    assert live.ahead("ann", stay=True) == 0
-    assert live.ahead("zoe", stay=False) == 3
+    assert live.ahead("eve", HERE) == 2
+    assert live.ahead("ann", HERE) == 0
+    assert live.ahead("zoe") == 3
     live.leave_line("ann")
     live.leave_line("ann")
-    assert [live.ahead(voter, stay=True) for voter in ("bob", "eve")] == [0, 1]
+    assert [live.ahead(voter, HERE) for voter in ("bob", "eve")] == [0, 1]
+
+
+def test_of_one_network_no_more_than_its_share_wait_in_line(live: LiveBuffer) -> None:
+    for voter in ("ann", "bob", "eve"):
+        live.ahead(voter, HERE)
+        time.sleep(0.002)
+    assert live.ahead("zoe", HERE) == 3
+    assert live.ahead("tom", LineShare("there", 3)) == 3
+    assert [live.ahead(voter, HERE) for voter in ("ann", "bob", "eve", "zoe")] == [0, 1, 2, 4]
+    live.leave_line("bob")
+    time.sleep(0.002)
+    assert live.ahead("zoe", HERE) == 3
+    assert live.ahead("max", HERE) == 4
+    assert [live.ahead(voter) for voter in ("ann", "eve", "tom", "zoe")] == [0, 1, 2, 3]
 
 
 def test_whoever_does_not_ask_any_more_has_left_the_line(
     real: RedisLive, client: redis.Redis
 ) -> None:
-    real.ahead("ann", stay=True)
-    real.ahead("bob", stay=True)
+    few = LineShare("here", 2)
+    real.ahead("ann", few)
+    real.ahead("bob", few)
     long_ago = 1_000
     client.zadd("arena:line:seen", {"ann": long_ago})
-    assert real.ahead("bob", stay=True) == 0
+    assert real.ahead("bob", few) == 0
     assert client.zrange("arena:line", 0, -1) == ["bob"]
-    assert 0 < client.pttl("arena:line") <= 15_000
-    assert 0 < client.pttl("arena:line:seen") <= 15_000
+    for key in ("arena:line", "arena:line:seen", "arena:line:of:here"):
+        assert 0 < client.pttl(key) <= 15_000
+    assert real.ahead("eve", few) == 1
+    assert client.smembers("arena:line:of:here") == {"bob", "eve"}
 
 
 def test_nobody_knows_the_line_while_redis_is_away(away: LiveBuffer) -> None:
     with pytest.raises(LiveLost):
-        away.ahead("ann", stay=True)
+        away.ahead("ann", HERE)
     with pytest.raises(LiveLost):
         away.leave_line("ann")
 
@@ -171,6 +191,28 @@ def test_a_frame_that_stands_in_the_place_of_a_lost_one_is_not_read(live: LiveBu
     assert live.frames("b1", 1, 2) == live.frames("b1", 1, 3) == []
     live.replace("b1", 1, texts(0, 1, 2, 3, 4, 5, 6))
     assert live.frames("b1", 1, 2) == texts(2, 3, 4, 5, 6)
+
+
+def test_frames_never_stay_for_ever(
+    real: RedisLive, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither when Redis goes right after the first, nor when it lost the first."""
+    execute, calls = redis.client.Pipeline.execute, itertools.count()
+
+    def once(pipe: redis.client.Pipeline) -> list[object]:
+        if next(calls):
+            raise redis.ConnectionError("gone")
+        return execute(pipe)
+
+    monkeypatch.setattr(redis.client.Pipeline, "execute", once)
+    with suppress(LiveLost):
+        real.push([frame(0)])
+    assert 0 < client.ttl("arena:live:b1:1") <= TTL
+    monkeypatch.undo()
+    client.flushall()
+    real._guard.reset()
+    assert real.push([frame(1)]) == {"b1"}
+    assert client.keys("arena:live:*") == []
 
 
 def test_a_list_can_be_replaced_by_an_empty_one(live: LiveBuffer) -> None:

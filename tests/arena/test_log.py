@@ -19,7 +19,7 @@ from arena.interfaces import Lease
 from arena.leaderboard import rate_file
 from arena.log import Format
 from arena.records import EXPORT_FIELDS, LEAF_FIELDS, Content
-from tests.fakes import CAMPAIGN, FakeStore, a_battle, a_remark, a_turn, a_vote
+from tests.fakes import CAMPAIGN, FakeStore, a_battle, a_remark, a_turn, a_vote, log_rows
 
 SECRETIVE = replace(CAMPAIGN, id="secretive", publish_text=False)
 IMPORTED = replace(CAMPAIGN, id="imported")
@@ -194,8 +194,7 @@ def sealed_votes(store: FakeStore, campaign: str) -> list[dict[str, Any]]:
     lease = store.leases.take("importer", "w", store.leases.look("importer"))
     assert lease is not None
     store.votes.seal(lease, 10_000)
-    found = store.votes.sealed(0, store.votes.position(), 10_000, [campaign])
-    return [row.to_json(with_text=True) for row in found if row.record.type == "vote"]
+    return [row for row in log_rows(store.votes, campaign) if row["type"] == "vote"]
 
 
 KEPT = (

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from arena.battles import Continuation
 from arena.errors import Conflict, InvalidField, NotFound
 from arena.moderation import Moderation
 from tests.arena.http_world import ADMIN_TOKEN, CheckedClient, World
+from tests.arena.test_battles import BALLOT
 from tests.arena.test_battles import World as Fakes
 from tests.fakes import a_vote
 from tests.services import wait_until
@@ -28,6 +30,12 @@ def moderation(fakes: Fakes) -> Moderation:
 
 def acts(fakes: Fakes) -> list[tuple[str, str | None]]:
     return [(entry.act.act, entry.act.target) for entry in fakes.store.audit.page(None, 50)]
+
+
+def erased(fakes: Fakes, battle_id: str) -> bool:
+    whole = fakes.store.battles.whole(battle_id)
+    assert whole is not None
+    return whole.battle.erased_at is not None and not whole.opening and not any(whole.prompts())
 
 
 # --- the use-cases ------------------------------------------------------------------------------
@@ -76,6 +84,26 @@ def test_a_taken_down_battle_has_no_text_and_its_vote_counts_on(
     assert acts(fakes) == [("battle.take_down", battle_id)]
     with pytest.raises(NotFound):
         moderation.take_down("nothing")
+
+
+def test_a_text_that_is_taken_down_is_so_in_all_battles_that_went_on_with_it(
+    fakes: Fakes, moderation: Moderation
+) -> None:
+    first = fakes.in_state("voted")
+    later = fakes.battles.start("ann", "And?", continue_from=Continuation(first, "a")).id
+    fakes.fail(later)
+    again = fakes.battles.start("ann", "And?", redraw_of=later).id
+    fakes.answer(again)
+    fakes.battles.vote("ann", again, BALLOT)
+    last = fakes.battles.start("ann", "Or?", continue_from=Continuation(again, "b")).id
+    other = fakes.in_state("voted")
+    moderation.take_down(again)
+    assert [erased(fakes, name) for name in (first, later, again, last)] == [0, 0, 1, 1]
+    moderation.take_down(first)
+    assert [erased(fakes, name) for name in (first, later, again, last)] == [1, 1, 1, 1]
+    assert not erased(fakes, other)
+    page = fakes.store.audit.page(None, 50)
+    assert [entry.act.details for entry in page] == [{"later": [later]}, {"later": [last]}]
 
 
 def test_an_excluded_vote_has_one_exclusion_with_its_reason(

@@ -19,6 +19,7 @@ from arena.endpoints import build
 from arena.errors import (
     BadSetting,
     EndpointBroken,
+    EndpointDeclined,
     EndpointEmpty,
     EndpointError,
     EndpointRefused,
@@ -480,6 +481,26 @@ def test_a_refusal_is_for_good(peer: Peer, sent: bytes, says: str) -> None:
         answer(peer.url)
     assert says in str(error.value)
     assert not error.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, EndpointDeclined),
+        (401, EndpointRefused),
+        (403, EndpointRefused),
+        (404, EndpointRefused),
+        (413, EndpointDeclined),
+        (422, EndpointDeclined),
+    ],
+)
+def test_a_refusal_that_a_prompt_can_bring_about_is_of_its_own_kind(
+    peer: Peer, status: int, error: type[EndpointRefused]
+) -> None:
+    peer.send(reply(f"{status} No"))
+    with pytest.raises(EndpointRefused) as caught:
+        answer(peer.url)
+    assert type(caught.value) is error
 
 
 def test_a_redirect_is_not_followed(peer: Peer) -> None:

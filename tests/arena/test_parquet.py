@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +22,23 @@ from arena import log
 from arena.errors import BadFile, Unavailable
 from arena.export_process import parquet as exported_by_a_process
 from arena.interfaces import Campaign, Columns, Lease
-from arena.leaderboard import rate_file
+from arena.leaderboard import Method, method_record, rate_file
 from arena.records import EXPORT_FIELDS, Content
 from arena.settings import Settings
-from arena.store import open_store
+from arena.store import SqlStore, open_store
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.vote_file import read_votes
-from tests.fakes import CAMPAIGN, FakeStore, a_remark, a_vote
+from tests.fakes import (
+    ANSWERS,
+    CAMPAIGN,
+    STEPS,
+    FakeStore,
+    a_battle,
+    a_remark,
+    a_turn,
+    a_vote,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 values = st.recursive(
@@ -161,12 +174,95 @@ def settings_of(folder: Path) -> Settings:
     return Settings.from_environment({"ARENA_DATA": str(folder)})
 
 
-def test_a_process_of_its_own_writes_the_same_file(tmp_path: Path) -> None:
-    settings = settings_of(tmp_path)
-    database = Database(settings.database_url)
+def opened(folder: Path) -> SqlStore:
+    url = settings_of(folder).database_url
+    database = Database(url)
     upgrade(database)
     database.close()
-    store = open_store(settings.database_url)
+    return open_store(url)
+
+
+QUIET = replace(CAMPAIGN, id="quiet", publish_text=False)
+HIDDEN = ("conversation_a", "conversation_b", "comment", "salt")
+
+
+def filled_with_all_kinds(store: SqlStore) -> None:
+    """Text to read, text without consent, text that was erased, and battles without a vote."""
+    filled(store)
+    store.campaigns.add(QUIET)
+    secret = Content("cd" * 32, conversation("secret"), conversation("secret"), "secret")
+    for name in ("erased", "failed", "skipped"):
+        store.battles.add(a_battle(name), a_turn(name, prompt="secret"))
+        store.battles.claim(name, "r1")
+    failure = {"reason": "endpoint_failed", "side": "b", "error": "secret"}
+    assert store.battles.fail_turn("failed", 1, runner="r1", **failure)
+    assert store.battles.skip("skipped")
+    assert store.battles.finish_turn("erased", 1, ANSWERS, STEPS, "r1")
+    record, _ = a_vote("v4", "erased", content=secret)
+    request = {"voter": "ann", "turn": 1, "idempotency_key": "k", "request_digest": "d"}
+    assert store.votes.add_vote(record, secret, **request)
+    assert store.votes.erase(["erased"], "voter") == ["erased"]
+    store.votes.append(
+        [
+            a_vote("v5", campaign="quiet", content=secret, ttft_a=0.1 + 0.2, propensity=1 / 3),
+            a_remark("f1", "flag", "v1", "identity_leak"),
+            (method_record("online", "why", Method("elo")), None),
+        ]
+    )
+    lease = store.leases.take("worker", "w", store.leases.look("worker"))
+    assert lease is not None
+    store.votes.seal(lease, 100)
+
+
+def from_csv(data: bytes) -> list[dict[str, Any]]:
+    header, *lines = csv.reader(io.StringIO(data.decode(), newline=""))
+    texts = {f.name for f in arena.parquet.SCHEMA if f.type == pa.string()} - {"data"}
+
+    def value(name: str, cell: str) -> Any:
+        return None if not cell else cell if name in texts else json.loads(cell)
+
+    return [
+        {name: value(name, cell) for name, cell in zip(header, cells, strict=True)}
+        for cells in lines
+    ]
+
+
+def from_jsonl(data: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in data.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("form", "read_back"), [("jsonl", from_jsonl), ("csv", from_csv), ("parquet", read)]
+)
+def test_every_format_says_the_same_and_no_more_than_may_be_read(
+    tmp_path: Path, form: log.Format, read_back: Callable[[bytes], list[dict[str, Any]]]
+) -> None:
+    store = opened(tmp_path)
+    filled_with_all_kinds(store)
+    pages = list(log.pages(store.votes, [CAMPAIGN, QUIET], outcomes=True))
+    store.close()
+    found = read_back(b"".join(log.encode(pages, form)))
+    assert found == list(log.rows(pages))
+    assert "secret" not in str(found)
+    by_id = {row["id"]: row for row in found}
+    for erased_or_closed in ("v4", "v5"):
+        assert [by_id[erased_or_closed][name] for name in HIDDEN] == [None] * 4
+        assert len(by_id[erased_or_closed]["content_digest"]) == 64
+    assert by_id["v1"]["conversation_b"] == conversation("你好", num_tokens=3)
+    assert (by_id["v1"]["flags"], by_id["v3"]["excluded_reason"]) == (["identity_leak"], "spam")
+    assert (by_id["v5"]["ttft_a"], by_id["v5"]["propensity"]) == (0.1 + 0.2, 1 / 3)
+    kinds = [row["type"] for row in found]
+    assert kinds == [
+        *("vote", "vote", "vote", "exclusion", "vote", "erasure"),
+        *("vote", "flag", "method", "void", "skip"),
+    ]
+    assert next(row for row in found if row["type"] == "method")["data"]["method"]["name"] == "elo"
+    assert (by_id["failed"]["reason"], by_id["failed"]["flags"]) == ("endpoint_failed", ["side_b"])
+
+
+def test_a_process_of_its_own_writes_the_same_file(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    store = opened(tmp_path)
     filled(store)
     pages = log.pages(store.votes, [CAMPAIGN], after=1, until=3)
     expected = read(b"".join(log.encode(pages, "parquet")))

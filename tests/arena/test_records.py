@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from arena.records import EXPORT_FIELDS, LEAF_FIELDS, Content, LogRow, Record, new_salt
+from arena.records import LEAF_FIELDS, Content, Record, new_salt
 
 SALT = "00112233445566778899aabbccddeeff" * 2
 
@@ -131,29 +131,3 @@ def test_changing_text_side_or_salt_changes_the_digest(changes: dict[str, Any]) 
 def test_salts_are_random_and_as_long_as_the_hash() -> None:
     assert len({new_salt() for _ in range(100)}) == 100
     assert len(bytes.fromhex(new_salt())) == 32
-
-
-def test_an_export_row_has_every_column_and_the_leaf_can_be_recomputed_from_it() -> None:
-    row = LogRow(7, RECORD, RECORD.leaf(), CONTENT, ("identity_leak",), "spam").to_json(
-        with_text=True
-    )
-    assert tuple(row) == EXPORT_FIELDS
-    assert set(LEAF_FIELDS) < set(EXPORT_FIELDS)
-    body = {name: row[name] for name in LEAF_FIELDS if name != "data"}
-    assert hashlib.sha256(b"\x00" + canonical(body)).hexdigest() == row["hash"]
-    assert (row["seq"], row["flags"], row["excluded_reason"]) == (7, ["identity_leak"], "spam")
-    assert (row["conversation_a"], row["salt"]) == (CONTENT.conversation_a, SALT)
-
-
-def test_without_consent_neither_text_nor_salt_is_exported() -> None:
-    row = LogRow(7, RECORD, RECORD.leaf(), CONTENT).to_json(with_text=False)
-    hidden = ("conversation_a", "conversation_b", "comment", "salt")
-    assert [row[name] for name in hidden] == [None] * 4
-    assert row["content_digest"] == RECORD.content_digest
-
-
-def test_a_tie_where_both_are_bad_is_exported_as_its_own_winner() -> None:
-    tie = replace(RECORD, grade=0, winner="tie", both_bad=True)
-    assert LogRow(1, tie, tie.leaf()).to_json(with_text=True)["winner"] == "both_bad"
-    plain = replace(tie, both_bad=False)
-    assert LogRow(1, plain, plain.leaf()).to_json(with_text=True)["winner"] == "tie"

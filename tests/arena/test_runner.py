@@ -238,6 +238,15 @@ def test_a_runner_that_was_not_woken_finds_the_battle_by_polling(world: World) -
         assert world.wait_for_end() is BattleState.ready
 
 
+def test_an_end_that_comes_just_after_a_stop_does_not_tell_which_side_was_nearly_done() -> None:
+    sides = tuple(arena.runner._Side(model, []) for model in MODELS[:2])
+    sides[0].finished = Finished("stop", 3)
+    arena.runner._RunningTurn(a_battle(), 1, sides).stop()
+    sides[1].finished = Finished("length", 9)  # its reader was not waited for
+    assert [side.answer().finish for side in sides] == ["stopped", "stopped"]
+    assert [side.answer().tokens for side in sides] == [None, None]
+
+
 def test_a_piece_that_comes_just_after_a_tick_is_not_cut_off() -> None:
     """Both ended between a tick's reading and its look whether all is shown."""
     sides = tuple(arena.runner._Side(model, []) for model in MODELS[:2])

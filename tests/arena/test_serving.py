@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager, suppress
+from itertools import count
+from threading import Event, Thread
 
-from arena.serving import Arriving
+import pytest
+from gunicorn.config import Config  # type: ignore[import-untyped]  # no types
+from gunicorn.http import get_parser  # type: ignore[import-untyped]  # no types
+from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]  # same
+
+from arena.serving import Arriving, Connection, Worker, collected
 
 MOST = 1_000
 HEAD = b"POST /api/battles HTTP/1.1\r\nHost: x\r\n"
@@ -16,6 +28,7 @@ WHOLE = {
     "after empty lines": b"\r\n\r\n" + GET,
     "of known length": HEAD + b"CONTENT-length:  5 \r\n\r\nhello",
     "without bytes": HEAD + b"Content-Length: 0\r\n\r\n",
+    "of a length with many noughts": HEAD + b"Content-Length: 0000000000000000005\r\n\r\nhello",
     "in chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS,
     "in chunks with a trailer": HEAD
     + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -53,20 +66,37 @@ def test_what_follows_a_request_is_kept() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"x\r\n", b"-1\r\n", b"5 5\r\nhello\r\n", b"f" * 17 + b"\r\n", b"\r\n", b"1" * 2_000],
+    [
+        *(b"x\r\n", b"-1\r\n", b"5 5\r\nhello\r\n", b"f" * 17 + b"\r\n", b"\r\n", b"1" * 2_000),
+        *(b"0" * 16 + b"9\r\nhalf", b"9;" + b"x" * 2_000, b"5\r\nhello, too long\r\n"),
+    ],
 )
 def test_chunks_that_cannot_be_read_are_left_to_the_server_to_refuse(body: bytes) -> None:
-    assert Arriving(MOST, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body).is_complete()
+    received = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body
+    assert Arriving(MOST, received).is_complete()
+    refuses(received)
+
+
+def refuses(received: bytes) -> None:
+    """gunicorn, given this and nothing to wait for."""
+    parser = get_parser(Config(), collected([received]), ("127.0.0.1", 1))
+    request = next(parser)
+    with pytest.raises((NoMoreData, ParseException)):
+        request.body.read()
+    assert not parser.finish_body(), "what follows would be taken for a request"
 
 
 def test_a_body_that_is_too_large_is_not_waited_for() -> None:
     assert Arriving(MOST, HEAD + b"Content-Length: 1001\r\n\r\n").is_complete()
-    assert Arriving(MOST, HEAD + b"Content-Length: 99999999999999999999\r\n\r\n").is_complete()
+    endless = HEAD + b"Content-Length: 99999999999999999999\r\n\r\n"
+    assert Arriving(MOST, endless).is_complete()
+    refuses(endless)
     chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
     assert Arriving(MOST, chunked + b"ffffff\r\n" + b"x" * 1_001).is_complete()
     assert not Arriving(MOST, chunked + b"ffffff\r\n" + b"x" * 1_000).is_complete()
-    assert Arriving(MOST, chunked + b"1f4\r\n" + b"x" * 500 + b"\r\n1f6\r\n" + b"x" * 501)
-    assert not Arriving(MOST, chunked + b"1f4\r\n" + b"x" * 500 + b"\r\n1f6\r\n").is_complete()
+    second = chunked + b"1f4\r\n" + b"x" * 500 + b"\r\n1f6\r\n"
+    assert Arriving(MOST, second + b"x" * 501).is_complete()
+    assert not Arriving(MOST, second + b"x" * 500).is_complete()
 
 
 def test_a_head_without_end_and_a_body_that_is_all_framing_are_given_up() -> None:
@@ -82,3 +112,103 @@ def test_a_client_that_waits_for_a_word_gets_one() -> None:
     arriving = Arriving(MOST, HEAD + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n")
     assert not arriving.is_complete()
     assert arriving.expects_word
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Connection, socket.socket]]:
+    """Ours, which holds little that was not read, and the client's."""
+    ours, theirs = socket.socketpair()
+    with closing(Connection(fileno=ours.detach())) as connection, closing(theirs):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        yield connection, theirs
+
+
+@contextmanager
+def reading(client: socket.socket, piece: int) -> Iterator[None]:
+    """Two hundred times a second, so much at a time."""
+    enough = Event()
+
+    def read() -> None:
+        while not enough.wait(0.005):
+            with suppress(BlockingIOError):
+                client.recv(piece, socket.MSG_DONTWAIT)
+
+    reader = Thread(target=read)
+    reader.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        reader.join()
+
+
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arena.serving._STALL_SECONDS", 0.4)
+    monkeypatch.setattr(Connection, "_patience", 0.4)
+
+
+@pytest.mark.usefixtures("little_patience")
+def test_a_reader_who_takes_a_little_now_and_then_is_given_up(
+    pair: tuple[Connection, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arena.serving._LEAST_RATE", 1e6)
+    connection, client = pair
+    pieces = count()
+    with reading(client, 100), pytest.raises(BrokenPipeError):  # a piece in a twentieth second
+        while next(pieces) < 200:
+            connection.sendall(b"x" * 1_000)
+    assert next(pieces) > 3, "each piece alone came in time"
+
+
+@pytest.mark.usefixtures("little_patience")
+def test_a_reader_at_the_least_rate_gets_everything(
+    pair: tuple[Connection, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arena.serving._LEAST_RATE", 1e4)
+    connection, client = pair
+    with reading(client, 200):
+        for _ in range(40):
+            connection.sendall(b"x" * 1_000)
+
+
+# --- the loop -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """One that serves nothing; its connections are names, and `gone` has those it took leave of."""
+    made = object.__new__(Worker)
+    made.alive, made.pending_conns = True, deque()
+    made._arriving, made._leaving, made.gone = {}, {}, []
+
+    def refuse(conn: str, _why: bytes) -> None:
+        del made._arriving[conn]
+        made.gone.append(conn)
+
+    monkeypatch.setattr(made, "_refuse", refuse)
+    monkeypatch.setattr(made, "_see_off", made.gone.append)
+    return made
+
+
+def test_the_oldest_are_given_up_when_too_much_is_held(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arena.serving._MOST_HELD_BYTES", 250)
+    for name in ("first", "second", "third", "fourth"):
+        worker._arriving[name] = Arriving(MOST, b"x" * 100), time.monotonic()
+    worker.murder_pending()
+    assert worker.gone == ["first", "second"]
+    worker.murder_pending()
+    assert list(worker._arriving) == ["third", "fourth"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError(), SystemExit()])
+def test_whatever_a_request_ends_in_the_loop_goes_on(worker: Worker, error: BaseException) -> None:
+    ended: Future[bool] = Future()
+    ended.set_exception(error)
+    worker.finish_request("connection", ended)
+    assert worker.gone == ["connection"]

@@ -54,7 +54,7 @@ from arena.store import SqlStore, open_store
 from arena.worker import Worker
 from tests.aftermath import expect_recomputed
 from tests.arena.test_store_contract import emptied, postgres_store, sqlite_template
-from tests.fakes import FakeLive, FakeStore, a_remark
+from tests.fakes import FakeLive, FakeStore, a_remark, log_rows
 from tests.services import wait_until
 
 __all__ = ["postgres_store", "sqlite_template"]  # fixtures
@@ -146,7 +146,13 @@ class Arena(RuleBasedStateMachine):
         """A web process dies, and another one comes."""
         self.store = type(self).reopened(self.store)
         campaigns = Campaigns(self.store.campaigns)
-        limits = Limits(prompt_chars=100, turns=MOST_TURNS, running_per_voter=99, running=99)
+        limits = Limits(
+            prompt_chars=100,
+            turns=MOST_TURNS,
+            running_per_voter=99,
+            running=99,
+            waiting_per_network=99,
+        )
         self.web = Battles(self.store, self.live, campaigns, limits, self.rng)
         self.belongings = Belongings(self.store, self.live, self.web)
         self.moderation = Moderation(self.store, self.live)
@@ -473,10 +479,10 @@ class Arena(RuleBasedStateMachine):
 
     @invariant()
     def the_log_only_grows(self) -> None:
-        sealed = self.store.votes.sealed(0, 1_000, 1_000, [DEFAULT.id])
-        leaves = [row.hash for row in sealed]
+        sealed = log_rows(self.store.votes, DEFAULT.id)
+        leaves = [row["hash"] for row in sealed]
         assert leaves[: len(self.leaves)] == self.leaves
-        assert [row.seq for row in sealed] == list(range(1, len(leaves) + 1))
+        assert [row["seq"] for row in sealed] == list(range(1, len(leaves) + 1))
         assert len(leaves) + self.store.votes.unsealed() == self.written
         self.leaves = leaves
 

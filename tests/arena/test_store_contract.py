@@ -10,6 +10,8 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,13 +26,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import event, text
+from sqlalchemy import event, literal, text
 from sqlalchemy.exc import DataError
 
 from arena.battle import Answer, BattleState, Message, TurnState, WholeBattle
 from arena.circuit import Circuit, CircuitState
 from arena.clock import now, today
-from arena.errors import BadFile, Conflict, LeaseLost, NoRoom, TooMany
+from arena.errors import BadFile, Conflict, Erased, LeaseLost, NoRoom, TooMany, Unavailable
 from arena.interfaces import (
     Act,
     Campaign,
@@ -48,8 +50,10 @@ from arena.interfaces import (
     StoredVote,
     Usage,
 )
-from arena.records import Content, Record
+from arena.metrics import RECORDS
+from arena.records import LEAF_FIELDS, Content, Record
 from arena.store import SqlStore, open_store
+from arena.store.battles import _refuse_erased
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.store.tables import metadata
@@ -64,6 +68,7 @@ from tests.fakes import (
     a_turn,
     a_vote,
     at_once,
+    log_rows,
 )
 
 OTHER = replace(CAMPAIGN, id="other", position=5, public=False)
@@ -393,6 +398,57 @@ def test_a_battle_that_goes_on_with_a_conversation_keeps_it(store: Store) -> Non
     assert after is not None and after.opening == ()
 
 
+@pytest.mark.parametrize("link", ["continued_from", "redrawn_from"])
+def test_a_battle_takes_nothing_over_that_was_erased_meanwhile(store: Store, link: str) -> None:
+    make_voted(store)
+    store.votes.erase(["b1"], "voter")
+    with pytest.raises(Erased):
+        store.battles.add(a_battle("b2", **{link: "b1"}), a_turn("b2"), OPENING)
+    assert store.battles.get("b2") is None
+
+
+def test_a_redraw_of_a_void_battle_needs_only_that_one(store: Store) -> None:
+    make_voted(store)
+    start(store, "b2", continued_from="b1")
+    store.votes.erase(["b1"], "voter")
+    start(store, "b3", redrawn_from="b2", continued_from="b1")
+    assert store.battles.get("b3") is not None
+
+
+@pytest.mark.postgres
+def test_what_a_battle_takes_over_is_not_erased_before_the_battle_is_there(
+    postgres_store: SqlStore,
+) -> None:
+    store = emptied(postgres_store)
+    store.campaigns.add(CAMPAIGN)
+    make_voted(store)
+    with ThreadPoolExecutor(1) as pool, store._db.write() as adding:
+        _refuse_erased(adding, "b1")
+        erasing = pool.submit(store.votes.erase, ["b1"], "operator")
+        with pytest.raises(FutureTimeout):
+            erasing.result(0.3)
+        adding.commit()
+        assert erasing.result(5) == ["b1"]
+
+
+def test_battles_that_took_over_from_one_are_found_at_any_remove(store: Store) -> None:
+    links: tuple[dict[str, str], ...] = (
+        {},
+        {"continued_from": "b1"},
+        {"continued_from": "b2"},
+        {"redrawn_from": "b3", "continued_from": "b2"},
+        {},
+        {"redrawn_from": "b5"},
+    )
+    for number, link in enumerate(links, 1):
+        start(store, f"b{number}", **link)
+    assert sorted(store.battles.kept_of("b1")) == ["b1", "b2", "b3", "b4"]
+    assert sorted(store.battles.kept_of("b5")) == ["b5", "b6"]
+    store.votes.erase(["b1", "b3"], "voter")
+    assert sorted(store.battles.kept_of("b1")) == ["b2", "b4"]
+    assert store.battles.kept_of("unknown") == []
+
+
 def test_a_failed_follow_up_counts_against_its_model_too(store: Store) -> None:
     make_ready(store)
     assert store.battles.add_turn(a_turn(number=2))
@@ -482,6 +538,22 @@ def test_follow_ups_take_places_too(store: Store) -> None:
     assert sum(at_once(follow)) == 3
     assert max(store.battles.running(f"voter {n}") for n in range(2)) == 2
     assert not fits(lambda: store.battles.add_turn(a_turn("nobody's", 2), room=Room(1, 9)))
+
+
+@pytest.mark.postgres
+def test_whoever_hangs_while_it_counts_battles_does_not_hold_up_the_others(
+    postgres_store: SqlStore,
+) -> None:
+    store, room = emptied(postgres_store), Room(each=3, together=7)
+    store.campaigns.add(CAMPAIGN)
+    with store._db.write() as hanging:
+        store.battles._check(room, hanging, literal("ann"))
+        until = hanging.execute(text("SHOW idle_in_transaction_session_timeout")).scalar()
+        patience = hanging.execute(text("SHOW lock_timeout")).scalar()
+        assert (until, patience) == ("5s", "2s")
+        with pytest.raises(Unavailable):
+            store.battles.add(a_battle(), a_turn(), room=room)
+    store.battles.add(a_battle(), a_turn(), room=room)
 
 
 class BattleMoves(RuleBasedStateMachine):
@@ -610,7 +682,7 @@ def test_the_vote_of_a_battle_is_read_with_its_receipt_and_request(store: Store)
     vote(store)
     found = store.votes.vote_of("b1")
     assert found is not None
-    record = replace(a_vote("v1", "b1")[0], voter=store.votes.pseudonym("ann", "online"))
+    record = replace(a_vote("v1", "b1")[0], voter=found.record.voter)
     assert (found.record, found.hash) == (record, record.leaf())
     assert (found.idempotency_key, found.request_digest) == ("k", "d")
 
@@ -624,19 +696,31 @@ def test_sixty_four_votes_at_once_leave_exactly_one_record(store: Store) -> None
     assert store.votes.unsealed() == 1
 
 
-def test_a_voter_keeps_one_pseudonym_per_campaign(store: Store) -> None:
-    first = store.votes.pseudonym("ann", "online")
-    assert store.votes.pseudonym("ann", "online") == first
-    assert (
-        len({first, store.votes.pseudonym("ann", "other"), store.votes.pseudonym("bob", "online")})
-        == 3
+def voted_as(store: Store, battle_id: str, voter: str, campaign: str = "online") -> str:
+    """The voter's name in the log, by a vote on a battle that is ready."""
+    record, content = a_vote(f"v-{battle_id}", battle_id, campaign=campaign)
+    stored = store.votes.add_vote(
+        record, content, voter=voter, turn=1, idempotency_key=None, request_digest="d"
     )
-    assert "ann" not in first
+    assert stored is not None and stored == store.votes.vote_of(battle_id)
+    return str(stored.record.voter)
 
 
-def test_a_pseudonym_asked_for_sixteen_times_at_once_is_one(store: Store) -> None:
-    for voter in ("ann", "bob", "eve"):
-        names = at_once([lambda v=voter: store.votes.pseudonym(v, "online")] * 16)
+def test_a_voter_keeps_one_pseudonym_per_campaign(store: Store) -> None:
+    for number, campaign in enumerate(("online", "online", "other", "online")):
+        make_ready(store, f"b{number}", campaign=campaign)
+    first = voted_as(store, "b0", "ann")
+    assert voted_as(store, "b1", "ann") == first
+    others = {voted_as(store, "b2", "ann", "other"), voted_as(store, "b3", "bob")}
+    assert len({first, "ann", *others}) == 4
+
+
+def test_the_first_eight_votes_of_a_voter_at_once_have_one_pseudonym(store: Store) -> None:
+    for voter in ("ann", "bob"):
+        battle_ids = [f"{voter}-{number}" for number in range(8)]
+        for battle_id in battle_ids:
+            make_ready(store, battle_id)
+        names = at_once([lambda b=b, v=voter: voted_as(store, b, v) for b in battle_ids])
         assert len(set(names)) == 1
 
 
@@ -835,7 +919,8 @@ def test_only_sealed_records_are_read_and_only_of_the_campaigns_asked_for(store:
     store.votes.append([a_vote("v4")])
 
     def ids(after: int, until: int, limit: int, campaigns: list[str]) -> list[str]:
-        return [row.record.id for row in store.votes.sealed(after, until, limit, campaigns)]
+        page = store.votes.exported(after, until, limit, campaigns)
+        return [] if page is None else page["id"]
 
     assert ids(0, 99, 99, ["online"]) == ["v1", "v3"]
     assert ids(0, 99, 99, ["online", "other"]) == ["v1", "v2", "v3"]
@@ -859,18 +944,17 @@ def test_flags_and_exclusions_are_joined_in_only_up_to_the_position_asked_for(st
     seal_all(store)
     history = []
     for until in range(1, 7):
-        row = store.votes.sealed(0, until, 1, ["online"])[0]
-        history.append((row.flags, row.excluded_reason))
+        first, *others = log_rows(store.votes, "online", until=until)
+        history.append((first["flags"], first["excluded_reason"]))
+        assert not any(row["flags"] or row["excluded_reason"] for row in others)
     assert history == [
-        ((), None),
-        ((), None),
-        (("identity_leak",), None),
-        (("identity_leak",), "spam"),
-        (("identity_leak", "too_fast"), "spam"),
-        (("identity_leak", "too_fast"), "bot"),
+        ([], None),
+        ([], None),
+        (["identity_leak"], None),
+        (["identity_leak"], "spam"),
+        (["identity_leak", "too_fast"], "spam"),
+        (["identity_leak", "too_fast"], "bot"),
     ]
-    untouched = store.votes.sealed(1, 6, 1, ["online"])[0]
-    assert (untouched.flags, untouched.excluded_reason) == ((), None)
 
 
 def test_what_rating_needs_is_read_in_order_and_by_record(store: Store) -> None:
@@ -933,9 +1017,8 @@ def test_every_text_comes_back_exactly_as_it_went_in(store: Store, said: str) ->
     assert store.votes.add_vote(
         record, content, voter="ann", turn=1, idempotency_key=said[:100], request_digest="d"
     )
-    seal_all(store)
-    (row,) = store.votes.sealed(0, 1, 1, ["online"])
-    assert row.content == content
+    row = store.votes.find("v1")
+    assert row is not None and row.content == content
     assert row.content.digest() == row.record.content_digest
 
 
@@ -1005,9 +1088,9 @@ def test_every_record_read_back_still_has_the_hash_that_fixed_it(
     ]
     store.votes.append(rows)
     seal_all(store)
-    read = store.votes.sealed(before, before + len(rows), len(rows), ["online"])
-    assert [(row.record, row.content) for row in read] == rows
-    for row, (written, _) in zip(read, rows, strict=True):
+    for written, content in rows:
+        row = store.votes.find(written.id)
+        assert row is not None and (row.record, row.content) == (written, content)
         assert row.record.leaf() == row.hash == written.leaf()
         assert row.content is not None
         assert row.content.digest() == row.record.content_digest
@@ -1427,6 +1510,21 @@ def test_failures_open_a_circuit_and_are_counted_by_kind(store: Store) -> None:
     assert [circuit.model for circuit in store.circuits.all()] == ["m0", "m1"]
 
 
+@pytest.mark.parametrize("kind", ["EndpointDeclined", "EndpointEmpty", "EndpointError"])
+def test_failures_that_a_prompt_can_bring_about_are_counted_and_move_no_circuit(
+    store: Store, kind: str
+) -> None:
+    before = fail_often(store, 3)
+    for number in range(6):
+        start(store, f"b{number}")
+        assert store.battles.claim(f"b{number}", "r1")
+        assert store.battles.fail_turn(
+            f"b{number}", 1, reason="endpoint_failed", side="a", error=f"{kind}: no", runner="r1"
+        )
+    assert store.circuits.all() == [before]
+    assert store.circuits.failures()["m0", kind] == 6
+
+
 def test_answers_let_failures_be_forgotten(store: Store) -> None:
     failing = fail_often(store, 2).failing
     make_ready(store, "b1", model_a="m1", model_b="m0")
@@ -1775,13 +1873,13 @@ def test_an_erasure_is_a_record_of_the_log_with_its_reason(store: Store) -> None
     seal_all(store)
     store.votes.erase(["b1"], "retention")
     seal_all(store)
-    vote_row, erasure = store.votes.sealed(0, 100, 10, [CAMPAIGN.id])
-    assert (erasure.record.type, erasure.record.target) == ("erasure", vote_row.record.id)
-    assert (erasure.record.reason, erasure.record.campaign) == ("retention", CAMPAIGN.id)
-    assert erasure.record.leaf() == erasure.hash
-    exported = vote_row.to_json(with_text=True)
-    assert [exported[name] for name in ("conversation_a", "comment", "salt")] == [None] * 3
-    assert exported["grade"] == 1
+    vote_row, erasure = log_rows(store.votes, CAMPAIGN.id)
+    assert (erasure["type"], erasure["target"]) == ("erasure", vote_row["id"])
+    assert (erasure["reason"], erasure["campaign"]) == ("retention", CAMPAIGN.id)
+    fields = {name: erasure[name] for name in LEAF_FIELDS} | {"reasons": ()}
+    assert Record(**fields).leaf() == erasure["hash"]
+    assert [vote_row[name] for name in ("conversation_a", "comment", "salt")] == [None] * 3
+    assert vote_row["grade"] == 1
 
 
 def test_erasing_again_changes_nothing(store: Store) -> None:
@@ -1847,10 +1945,11 @@ def test_many_battles_are_erased_in_one_transaction_under_a_lease(store: Store) 
 
 
 def test_a_voter_is_forgotten_once_all_their_battles_are_erased(store: Store) -> None:
-    make_voted(store)
-    make_voted(store, "b2", voter="bob")
+    names = {}
+    for battle_id, voter in (("b1", "ann"), ("b2", "bob")):
+        make_ready(store, battle_id, voter=voter)
+        names[voter] = voted_as(store, battle_id, voter)
     store.battles.report("b1", "ann", "rude")
-    pseudonyms = [store.votes.pseudonym(name, CAMPAIGN.id) for name in ("ann", "bob")]
     assert not store.votes.forget("ann")
     assert listed(store) == ["b1"]
     store.votes.erase(["b1"], "voter")
@@ -1859,8 +1958,9 @@ def test_a_voter_is_forgotten_once_all_their_battles_are_erased(store: Store) ->
     assert listed(store, erased=True) == [] and store.battles.reports_of("ann") == []
     battle = store.battles.get("b1")
     assert battle is not None and battle.voter == ""
-    assert store.votes.pseudonym("ann", CAMPAIGN.id) != pseudonyms[0]
-    assert store.votes.pseudonym("bob", CAMPAIGN.id) == pseudonyms[1]
+    for battle_id, voter in (("b3", "ann"), ("b4", "bob")):
+        make_ready(store, battle_id, voter=voter)
+        assert (voted_as(store, battle_id, voter) == names[voter]) is (voter == "bob")
 
 
 # --- what the operator looks for ----------------------------------------------------------------
@@ -1947,9 +2047,68 @@ def test_an_import_counts_only_when_its_last_row_is_there(store: Store) -> None:
     sql = [] if isinstance(store, FakeStore) else ["before", "after"]
     assert names[: len(sql)] == sql
     assert [number for number, _ in sequence(store)] == list(range(1, len(names) + 1))
-    (row,) = store.votes.sealed(0, len(names), 1_300, ["imported"])[:1]
-    assert (row.record, row.content) == a_vote("v1", campaign="imported")
+    row = store.votes.find("v1")
+    assert row is not None and (row.record, row.content) == a_vote("v1", campaign="imported")
     assert row.excluded_reason == "spam"
+
+
+def test_imports_are_sealed_whole_and_in_the_order_in_which_they_were_done(store: Store) -> None:
+    """A board of half an import would be published otherwise."""
+
+    def bring(name: str, count: int) -> list[str]:
+        ids = [f"{name}-{number}" for number in range(count)]
+        rows = [a_vote(record_id, campaign="imported") for record_id in ids]
+        assert store.votes.import_file(IMPORTED, name, rows) == count
+        return ids
+
+    lease = worker_lease(store)
+    expected = bring("first", 700)
+    assert store.votes.seal(lease, 600) == 600
+    for name in ("second", "third", "fourth"):
+        expected += bring(name, 7)
+    assert store.votes.seal(lease, 5_000) == 121
+    assert [name for _, name in sequence(store)] == expected
+    assert store.votes.unsealed() == store.votes.seal(lease, 5_000) == 0
+
+
+def counted_records() -> dict[str, float]:
+    (metric,) = RECORDS.collect()
+    return {s.labels["type"]: s.value for s in metric.samples if s.name.endswith("_total")}
+
+
+def test_records_are_counted_when_they_are_committed(store: Store) -> None:
+    if not isinstance(store, SqlStore):
+        pytest.skip("of SQL only")
+    before, lease = counted_records(), worker_lease(store)
+    stale = replace(lease, fence=9)
+
+    def written() -> dict[str, float]:
+        after = counted_records()
+        return {kind: more for kind in after if (more := after[kind] - before.get(kind, 0))}
+
+    def broken() -> Iterator[Any]:
+        yield from (a_vote(f"lost-{number}") for number in range(1_000))
+        raise BadFile("cannot be read", file="votes.csv", row=1_001)
+
+    with pytest.raises(BadFile):
+        store.votes.append(broken())
+    with pytest.raises(LeaseLost):
+        store.votes.append([a_vote("v1")], stale)
+    assert written() == {}
+    store.votes.append([a_vote("v1"), a_remark("x1", "exclusion", "v1", "spam")])
+    make_voted(store)
+    store.votes.erase(["b1"], "voter")
+    assert written() == {"vote": 2, "exclusion": 1, "erasure": 1}
+    store.votes.import_file(
+        IMPORTED,
+        "digest",
+        [a_vote("i1", campaign="imported"), a_vote("i2"), a_remark("x2", "exclusion", "i1", "")],
+    )
+    with pytest.raises(LeaseLost):
+        store.votes.seal(stale, 100)
+    assert written()["vote"] == 2, "an import is not in the log yet"
+    store.votes.seal(lease, 100)
+    assert written() == {"vote": 4, "exclusion": 2, "erasure": 1}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -2036,32 +2195,26 @@ def test_void_rates_are_published_by_campaign_and_fenced(store: Store) -> None:
     assert store.figures.void_rates("online") == {"m0": 0.25, "m1": 0.0}
 
 
-def test_exports_by_column_say_what_the_sealed_rows_say(store: Store) -> None:
+def test_exports_say_the_same_of_every_store_up_to_every_position(store: Store) -> None:
     said = [{"role": "user", "content": [{"type": "text", "text": "你好"}]}]
     content = Content("ab" * 32, said, [], "fine")
-    store.votes.append(
-        [
-            a_vote("v1", content=content, reasons=("clear", "correct"), ttft_a=0.5),
-            a_vote("v2", grade=0, winner="tie", both_bad=True),
-            a_remark("f1", "flag", "v1", "identity_leak"),
-            a_remark("f2", "flag", "v1", "injection"),
-            a_remark("x1", "exclusion", "v2", "spam"),
-            a_remark("x2", "exclusion", "v2", "worse"),
-            a_vote("v3"),
-        ]
-    )
-    lease = store.leases.take("worker", "w", None)
-    assert lease is not None
-    store.votes.seal(lease, 6)
+    rows = [
+        a_vote("v1", content=content, reasons=("clear", "correct"), ttft_a=0.5),
+        a_vote("v2", grade=0, winner="tie", both_bad=True),
+        a_remark("f1", "flag", "v1", "identity_leak"),
+        a_remark("f2", "flag", "v1", "injection"),
+        a_remark("x1", "exclusion", "v2", "spam"),
+        a_remark("x2", "exclusion", "v2", "worse"),
+        a_vote("v3"),
+    ]
+    plain = FakeStore()
+    for one in (store, plain):
+        one.votes.append(rows)
+        assert one.votes.seal(worker_lease(one), 6) == 6
     for until in range(7):
-        found: list[dict[str, object]] = []
-        after = 0
-        while page := store.votes.exported(after, until, 2, ["online"]):
-            rows = zip(*page.values(), strict=True)
-            found += [dict(zip(page, cells, strict=True)) for cells in rows]
-            after = page["seq"][-1]
-        sealed = store.votes.sealed(0, until, 10, ["online"])
-        assert found == [row.to_json(with_text=True) for row in sealed]
+        found = log_rows(store.votes, "online", until=until, limit=2)
+        assert [row["seq"] for row in found] == list(range(1, until + 1))
+        assert found == log_rows(plain.votes, "online", until=until)
     assert store.votes.exported(0, 6, 10, ["other"]) is None
 
 
@@ -2090,6 +2243,7 @@ def test_on_sqlite_no_look_at_some_battles_reads_all_of_them(tmp_path: Path) -> 
     store.battles.running("ann")
     store.battles.waiting()
     store.battles.claimed()
+    store.battles.by_state()
     store.battles.void_rates()
     store.battles.voids_by_model()
     list(store.votes.outcomes([CAMPAIGN.id]))

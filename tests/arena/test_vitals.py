@@ -166,6 +166,13 @@ def test_a_living_house_has_no_problems(store: FakeStore, vitals: Vitals) -> Non
     assert vitals.obstacles() == {}
 
 
+def test_a_proxy_that_is_not_believed_is_told(store: FakeStore, vitals: Vitals) -> None:
+    with beating(store, "worker", "runner:r1"):
+        problems = vitals.problems(unbelieved_proxy=True)
+    assert list(problems) == ["proxy"]
+    assert "ARENA_PROXY_HOPS is 0" in problems["proxy"]
+
+
 def test_a_house_in_which_nobody_works_says_what_to_start(store: FakeStore, vitals: Vitals) -> None:
     store.battles.add(a_battle("b1"), a_turn("b1"))
     problems = vitals.problems()

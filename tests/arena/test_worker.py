@@ -26,7 +26,7 @@ from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.tally import Tally, Vote
 from arena.worker import MIN_CATEGORY_VOTES, Worker
-from tests.fakes import CAMPAIGN, FakeLive, FakeStore, a_remark, a_vote, at_once
+from tests.fakes import CAMPAIGN, FakeLive, FakeStore, a_remark, a_vote, at_once, log_rows
 from tests.services import wait_until
 
 LEASE_SECONDS = 0.6
@@ -114,8 +114,9 @@ class World:
 
     def is_current(self, board: Snapshot | None) -> bool:
         assert board is not None
-        log = self.store.votes.sealed(0, self.store.votes.position(), 10_000, [board.campaign])
-        return board.log_position >= max((row.seq or 0 for row in log), default=0)
+        log = self.store.votes.counted(0, 10_000)
+        own = (row.seq for row in log if row.campaign == board.campaign)
+        return board.log_position >= max(own, default=0)
 
     def history(self) -> list[tuple[str, int]]:
         """The official boards that were published, newest first."""
@@ -125,22 +126,21 @@ class World:
     def recomputed(self, board: Snapshot) -> list[dict[str, Any]]:
         """The rows of a board that is computed anew from the log up to its position."""
         tally = Tally()
-        for row in self.store.votes.sealed(0, board.log_position, 10_000, [board.campaign]):
-            if row.record.type == "vote" and row.excluded_reason is None:
-                record = row.record
+        for row in log_rows(self.store.votes, board.campaign, until=board.log_position):
+            if row["type"] == "vote" and row["excluded_reason"] is None:
                 tally.add(
                     Vote(
-                        row.seq or 0,
-                        record.model_a or "",
-                        record.model_b or "",
-                        record.grade,
-                        record.winner or "",
-                        record.voter,
+                        row["seq"],
+                        row["model_a"],
+                        row["model_b"],
+                        row["grade"],
+                        row["winner"],
+                        row["voter"],
                         categories=of_vote(
-                            language=record.language,
-                            category_tag=record.category_tag,
-                            turns=record.turns,
-                            voter_kind=record.voter_kind,
+                            language=row["language"],
+                            category_tag=row["category_tag"],
+                            turns=row["turns"],
+                            voter_kind=row["voter_kind"],
                         ),
                     )
                 )

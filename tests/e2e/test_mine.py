@@ -95,12 +95,16 @@ def test_deleting_everything_makes_the_browser_a_stranger(seat: Page, stage: Sta
     stage.says("Fine.")
     address = battle(seat, "Forget me")
     vote(seat)
+    battle(seat, "And me")
+    seat.keyboard.press("2")
+    assert seat.evaluate("sessionStorage.length") == 1, "the vote that is not sent yet"
     seat.goto("/mine")
     seat.get_by_role("button", name="Delete everything").click()
     dialog = seat.get_by_role("dialog", name="Delete everything of yours?")
     dialog.get_by_role("button", name="Delete everything").click()
     expect(seat.get_by_role("status")).to_contain_text("stranger")
     expect(seat.get_by_text("No battles are listed")).to_be_visible()
+    seat.wait_for_function("sessionStorage.length === 0")
     assert [c for c in seat.context.cookies() if c.get("name") == "arena_voter"] == []
     answer = seat.request.get(address.replace("/battles/", "/api/battles/"))
     assert answer.status == 404

@@ -56,6 +56,8 @@ def send(page: Page, prompt: str, language: str = "en") -> None:
 
 def keep_place(voter: Voter) -> int:
     """How many wait before this voter, who waits too from now on, for a while."""
+    if not voter.http.cookies:  # a stranger only looks
+        assert voter.http.post("/api/battles", json={"prompt": "Me too."}).status_code == 503
     ahead: int = voter.http.get(QUEUE).json()["ahead"]
     return ahead
 

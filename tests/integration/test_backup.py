@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import sqlite3
+import multiprocessing
+import os
+import signal
 import stat
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,10 @@ from arena import backup
 from arena.errors import ArenaError, BadFile, BadSetting
 from arena.settings import Settings
 from arena.store.engine import Database
-from arena.store.migrate import upgrade
+from arena.store.migrate import upgrade, versions
 from tests.aftermath import expect_complete
 from tests.arena.http_world import World
+from tests.arena.test_migrations import RELEASED, expect_everything, fill, upgrade_to
 from tests.services import redis_server
 from tests.voter import Voter, voted_battle
 
@@ -48,18 +51,19 @@ def urls(request: pytest.FixtureRequest) -> tuple[str | None, str | None]:
     """The databases of two arenas; None is SQLite in the data folder."""
     if request.param == "sqlite":
         return None, None
-    first: str = request.getfixturevalue("postgres_url")
-    name = urlsplit(first).path.removeprefix("/")
-    second = first.replace(f"/{name}?", f"/{name}_second?")
-    with psycopg.connect(first.replace("+psycopg", ""), autocommit=True) as admin:
+    both: tuple[str, str] = request.getfixturevalue("postgres_urls")
+    return both
+
+
+@pytest.fixture
+def postgres_urls(postgres_url: str) -> Iterator[tuple[str, str]]:
+    """Two empty databases of one server."""
+    name = urlsplit(postgres_url).path.removeprefix("/")
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}_second")
-        request.addfinalizer(lambda: _drop(first, f"{name}_second"))
-    return first, second
-
-
-def _drop(url: str, name: str) -> None:
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    yield postgres_url, postgres_url.replace(f"/{name}?", f"/{name}_second?")
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name}_second WITH (FORCE)")
 
 
 @contextmanager
@@ -118,9 +122,6 @@ def test_a_backup_made_while_votes_come_in_is_a_prefix_of_the_log(
         voter.http.cookies.update(cookies)
         assert voter.look(battle)["receipt"] == early[0]
         expect_complete(url, [voted_battle(url, 1)])
-    with pytest.raises(BadFile, match="would be lost"):
-        backup.restore(second, file, no_bar)
-    backup.restore(second, file, no_bar, replace=True)
 
 
 # --- what cannot be restored --------------------------------------------------------------------
@@ -174,12 +175,6 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*.*")}
 
 
-def files(folder: Path) -> dict[str, bytes | None]:
-    """The same, but of the database only that it is there."""
-    kept = {name for name in tree(folder) if not name.endswith(("-wal", "-shm"))}
-    return {name: None if name == "arena.db" else (folder / name).read_bytes() for name in kept}
-
-
 DAMAGE = {
     "a changed byte": (lambda n, c: (n, c[:-1] + b"x" if n.endswith(".sqlite") else c), "SHA-256"),
     "a lost file": (lambda n, c: None if n == "secret.key" else (n, c), "secret.key is missing"),
@@ -229,47 +224,116 @@ def test_an_archive_whose_database_is_damaged_inside_changes_nothing(
     assert not (tmp_path / "never.tar").exists()
 
 
-def test_what_is_there_is_kept_unless_it_is_given_up(house: Settings, saved: Path) -> None:
+def test_what_is_there_is_never_overwritten(house: Settings, saved: Path) -> None:
     (house.data / "secret.key").write_text("another key" * 4)
     before = tree(house.data)
-    with pytest.raises(BadFile, match=r"arena\.db and .*secret\.key would be lost"):
+    with pytest.raises(BadFile, match=r"over what is there \(.*arena\.db, .*secret\.key\)"):
         backup.restore(house, saved, no_bar)
     assert tree(house.data) == before
-    backup.restore(house, saved, no_bar, replace=True)
+    house.data.rename(house.data.with_name("before"))
+    backup.restore(house, saved, no_bar)
     assert (house.data / "secret.key").read_text() == KEY
     assert stat.S_IMODE((house.data / "arena.db").stat().st_mode) == 0o600
 
 
-def test_a_database_in_use_is_not_replaced(house: Settings, saved: Path) -> None:
-    with closing(sqlite3.connect(house.data / "arena.db")) as user:
-        user.execute("SELECT count(*) FROM records").fetchone()
-        with pytest.raises(BadSetting, match="in use"):
-            backup.restore(house, saved, no_bar, replace=True)
-    backup.restore(house, saved, no_bar, replace=True)
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
+def test_no_database_is_put_beside_the_log_of_another_one(
+    house: Settings, saved: Path, end: str
+) -> None:
+    (house.data / "arena.db").rename(house.data / f"arena.db{end}")
+    before = tree(house.data)
+    with pytest.raises(BadFile, match=f"arena.db{end}"):
+        backup.restore(house, saved, no_bar)
+    assert tree(house.data) == before
 
 
 @pytest.mark.parametrize("step", range(3))
-def test_a_restore_that_fails_half_way_puts_everything_back(
-    house: Settings, saved: Path, monkeypatch: pytest.MonkeyPatch, step: int
+def test_a_restore_that_fails_half_way_leaves_nothing(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    (house.data / "secret.key").write_text("another key" * 4)
-    (house.data / "arena.toml").write_text("# changed\n")
-    with closing(sqlite3.connect(house.data / "arena.db")) as mine:
-        mine.execute("CREATE TABLE mine (x)")
-    before, steps = files(house.data), iter(range(99))
+    empty, steps = settings_in(tmp_path / "empty"), iter(range(99))
     rename = Path.rename
 
     def failing(source: Path, target: Path) -> Path:
-        if source.name.endswith(".new") and next(steps) == step:
+        if next(steps) == step:
             raise OSError(28, "No space left on device")
         return rename(source, target)
 
     monkeypatch.setattr(Path, "rename", failing)
     with pytest.raises(BadFile, match="No space left"):
-        backup.restore(house, saved, no_bar, replace=True)
-    assert files(house.data) == before
-    with closing(sqlite3.connect(house.data / "arena.db")) as mine:
-        mine.execute("SELECT x FROM mine")
+        backup.restore(empty, saved, no_bar)
+    assert tree(empty.data) == {}
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_restore_that_was_killed_has_brought_no_database_and_can_be_done_again(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    empty, steps = settings_in(tmp_path / "empty"), iter(range(99))
+    rename = Path.rename
+
+    def deadly(source: Path, target: Path) -> Path:
+        if next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", deadly)
+        child = multiprocessing.get_context("fork").Process(
+            target=backup.restore, args=(empty, saved, no_bar)
+        )
+        child.start()
+        child.join(20)
+    assert child.exitcode == -signal.SIGKILL
+    assert not (empty.data / "arena.db").exists()
+    backup.restore(empty, saved, no_bar)
+    assert all((empty.data / name).exists() for name in ("arena.db", "arena.toml", "secret.key"))
+
+
+@pytest.mark.postgres
+def test_a_restore_that_postgresql_refuses_leaves_nothing(
+    house: Settings, postgres_urls: tuple[str, str], tmp_path: Path
+) -> None:
+    first = replace(house, database_url=settings_in(house.data, postgres_urls[0]).database_url)
+    second = settings_in(tmp_path / "second", postgres_urls[1])
+    database = Database(first.database_url)
+    upgrade(database)
+    database.close()
+    backup.create(first, tmp_path / "saved.tar", no_bar)
+    with psycopg.connect(postgres_urls[1].replace("+psycopg", ""), autocommit=True) as mine:
+        mine.execute("CREATE VIEW turns AS SELECT 1")
+        with pytest.raises(BadSetting, match="pg_restore failed"):
+            backup.restore(second, tmp_path / "saved.tar", no_bar)
+        left = mine.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        assert left.fetchone() == (0,)
+        assert tree(second.data) == {}
+        mine.execute("DROP VIEW turns")
+    backup.restore(second, tmp_path / "saved.tar", no_bar)
+
+
+def test_after_an_upgrade_the_backup_of_before_comes_back_in_an_empty_place(
+    tmp_path: Path, urls: tuple[str | None, str | None]
+) -> None:
+    first, second = (
+        settings_in(tmp_path / name, url) for name, url in zip("ab", urls, strict=True)
+    )
+    first.data.mkdir()
+    upgraded, file = Database(first.database_url), tmp_path / "arena.tar"
+    upgrade_to(upgraded, RELEASED[-1])
+    fill(upgraded)
+    backup.create(first, file, no_bar)
+    upgrade(upgraded)
+    upgraded.close()
+    with pytest.raises(BadFile, match="over what is there"):
+        backup.restore(first, file, no_bar)
+    expect_everything(first.database_url)
+
+    backup.restore(second, file, no_bar)
+    restored = Database(second.database_url)
+    assert versions(restored)[0] == RELEASED[-1], "the program of before can go on with it"
+    upgrade(restored)
+    restored.close()
+    expect_everything(second.database_url)
 
 
 def test_a_backup_that_fails_leaves_the_last_one(house: Settings, saved: Path) -> None:
@@ -282,10 +346,15 @@ def test_a_backup_that_fails_leaves_the_last_one(house: Settings, saved: Path) -
 
 
 @pytest.mark.parametrize(
-    ("version", "said"), [(None, "is not on PATH"), ("pg_dump (PostgreSQL) 9.6.1", "older than")]
+    ("version", "said"),
+    [
+        (None, "is not on PATH"),
+        ("pg_dump (PostgreSQL) 9.6.1", "is of version 9, and the server of"),
+        ("pg_dump (PostgreSQL) 99.1 (Debian 99.1-1)", "is of version 99, and the server of"),
+    ],
 )
 @pytest.mark.postgres
-def test_programs_that_are_missing_or_too_old_are_named(
+def test_programs_that_are_missing_or_of_another_version_than_the_server_are_named(
     postgres_url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -200,6 +200,24 @@ def test_our_sessions_wait_for_the_disk_whatever_the_servers_default_is(postgres
 
 
 @pytest.mark.postgres
+def test_behind_a_pooler_every_write_waits_for_the_disk_and_leaves_the_session_as_it_was(
+    postgres_url: str,
+) -> None:
+    address = postgres_url.replace("postgresql+psycopg:", "postgresql:")
+    name = postgres_url.partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(address, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = off".encode())
+    database = Database(f"{postgres_url}{'&' if '?' in postgres_url else '?'}pgbouncer=true")
+    shown = []
+    for use in (database.write, database.read):
+        with use() as connection:
+            names = ("synchronous_commit", "lock_timeout")
+            shown.append([connection.execute(text(f"SHOW {one}")).scalar_one() for one in names])
+    assert shown == [["on", "10s"], ["off", "0"]]
+    database.close()
+
+
+@pytest.mark.postgres
 def test_a_server_that_forgets_in_a_power_failure_is_named(
     postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,6 +14,7 @@ from arena.battle import Message
 from arena.endpoints import build
 from arena.errors import (
     EndpointBroken,
+    EndpointDeclined,
     EndpointEmpty,
     EndpointError,
     EndpointRefused,
@@ -64,7 +65,7 @@ FAULTS: dict[str, tuple[dict[str, Any], type[EndpointError]]] = {
     "429": ({"type": "fail", "status": 429}, EndpointUnreachable),
     "500": ({"type": "fail", "status": 500}, EndpointUnreachable),
     "503": ({"type": "fail", "status": 503, "message": "overloaded"}, EndpointUnreachable),
-    "400": ({"type": "fail", "status": 400}, EndpointRefused),
+    "400": ({"type": "fail", "status": 400}, EndpointDeclined),
     "401": ({"type": "fail", "status": 401}, EndpointRefused),
     "truncated": ({"type": "stream_fault", "kind": "truncate", "after_chunks": 3}, EndpointBroken),
     "cut off": ({"type": "stream_fault", "kind": "disconnect", "after_chunks": 3}, EndpointBroken),

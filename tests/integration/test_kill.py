@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.aftermath import expect_complete
-from tests.services import NO_LIMITS, ROOT, ArenaProcess, wait_until
+from tests.services import ROOT, ArenaProcess, wait_until
 from tests.upstream import roster, upstream, words
 from tests.voter import Seen, Voter, patiently, voted_battle
 
@@ -25,7 +25,7 @@ def arena(tmp_path: Path) -> Iterator[ArenaProcess]:
     data.mkdir()
     with upstream() as base_url:
         (data / "arena.toml").write_text(roster(base_url, ["quick", "quick", "quick"]))
-        with ArenaProcess(data, "up", "--no-demo", environ=NO_LIMITS) as arena:
+        with ArenaProcess(data, "up", "--no-demo") as arena:
             arena.wait_ready()
             yield arena
 
@@ -36,7 +36,7 @@ def slow_arena(tmp_path: Path) -> Iterator[ArenaProcess]:
     data.mkdir()
     with upstream() as base_url:
         (data / "arena.toml").write_text(roster(base_url, ["steady", "steady"]))
-        with ArenaProcess(data, "up", "--no-demo", environ=NO_LIMITS) as arena:
+        with ArenaProcess(data, "up", "--no-demo") as arena:
             arena.wait_ready()
             yield arena
 

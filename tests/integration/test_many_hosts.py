@@ -22,7 +22,7 @@ from psycopg import sql
 from tests.aftermath import expect_complete, log_of
 from tests.conftest import missing
 from tests.machines import Island, SentinelGroup, postgres_on, redis_on
-from tests.services import NO_LIMITS, ArenaProcess, Missing, redis_server, wait_until
+from tests.services import UNHURRIED, ArenaProcess, Missing, redis_server, wait_until
 from tests.upstream import roster, upstream, words
 from tests.voter import Seen, Voter, patiently, voted_battle
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.postgres
 
 LEASE_SECONDS = 1.0
 _ALIKE = {
-    **NO_LIMITS,
+    **UNHURRIED,
     "ARENA_SECRET_KEY": "a key that all machines were given",
     "ARENA_LEASE_SECONDS": str(LEASE_SECONDS),
     "ARENA_POLL_SECONDS": "0.3",

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import missing
 from tests.services import ROOT, ArenaProcess, wait_until
 from tests.upstream import roster, upstream
 from tests.voter import Voter
@@ -256,7 +257,7 @@ def test_any_web_process_tells_the_metrics_of_all(visited: Visited) -> None:
     assert value(text, 'arena_log_records_total{type="vote"}') == 1
     assert value(text, 'arena_turn_commit_seconds_count{end="ready"}') >= 1
     assert value(text, 'arena_turn_commit_seconds_count{end="failed"}') >= 1
-    assert 'arena_endpoint_calls_total{model="model-2",outcome="EndpointRefused"}' in text
+    assert 'arena_endpoint_calls_total{model="model-2",outcome="EndpointDeclined"}' in text
     assert value(text, 'arena_streams_open{route="/api/board/events"}') == 1
     for process, number in {"web": 2, "runner": 1, "worker": 1}.items():
         memory = rf'^arena_process_resident_memory_bytes{{pid="\d+",process="{process}"}}'
@@ -330,12 +331,50 @@ def test_every_metric_of_the_alerts_exists(visited: Visited) -> None:
         assert names <= told_names(visited), expression
 
 
-def test_prometheus_understands_metrics_alerts_and_dashboard(
-    visited: Visited, tmp_path: Path
+@pytest.fixture
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:
+        missing("promtool is not on PATH (for example: apt-get install prometheus)")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("unsealed", "position", "fires"),
+    [("1+0x80", "0+5x80", 0), ("1+0x80", "9+0x80", 1), ("0+0x80", "9+0x80", 0)],
+    ids=["votes come and are counted", "votes are not counted", "no vote comes"],
+)
+def test_the_alert_of_votes_not_counted_is_of_nothing_else(
+    promtool: str, tmp_path: Path, unsealed: str, position: str, fires: int
 ) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool (Debian: prometheus) is not on PATH")
+    alert = 'ALERTS{alertname="VotesNotCounted",alertstate="firing",severity="page"}'
+    told = [
+        {"series": f'{name}{{instance="{one}"}}', "values": values}
+        for one in ("a", "b")
+        for name, values in (
+            ("arena_unsealed_records", unsealed),
+            ("arena_log_position", position),
+        )
+    ]
+    expected = {
+        "expr": "ALERTS{alertname='VotesNotCounted',alertstate='firing'}",
+        "eval_time": "15m",
+        "exp_samples": [{"labels": alert, "value": 1}] * fires,
+    }
+    case = {"interval": "15s", "input_series": told, "promql_expr_test": [expected]}
+    file = tmp_path / "case.yml"
+    file.write_text(
+        json.dumps({"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [case]})
+    )
+    done = subprocess.run(
+        [promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_understands_metrics_alerts_and_dashboard(
+    visited: Visited, promtool: str, tmp_path: Path
+) -> None:
     rules = [
         {"record": f"panel:{number}", "expr": expression}
         for number, expression in enumerate(dashboard_expressions())

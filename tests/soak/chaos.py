@@ -6,15 +6,15 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
 
 import httpx
 
-from tests.aftermath import expect_complete
+from tests.aftermath import Row, expect_complete, log_of
 from tests.services import wait_until
-from tests.soak.crowd import Crowd, Promise
+from tests.soak.crowd import Book, Crowd, Promise
 from tests.soak.faults import Fault
 from tests.soak.houses import OPERATOR_TOKEN, House
 from tests.voter import Voter
@@ -53,61 +53,62 @@ class Result:
 def run(
     house: House, faults: Sequence[Fault], *, seed: int, voters: int, rest: float, say: Say
 ) -> Result:
-    """Inflict these faults, with `rest` seconds of peace after each, and check what is left."""
-    rng, result, probes = random.Random(seed), Result(), []  # noqa: S311  to be repeated by seed
-    with Crowd(house.url, voters, seed) as crowd:
-        for number, fault in enumerate(faults, 1):
-            fault.inflict(rng)
-            seconds, probe = _recovery(house)
-            result.recoveries[fault.name].append(seconds)
-            probes.append(probe)
-            progress = f"{number:>4}/{len(faults)}  {fault.name:<32} {seconds:6.2f} s"
-            late = "  LATE" if seconds > GOAL_SECONDS else ""
-            say(f"{progress}  {len(crowd.book.promises)} votes{late}")
+    """Inflict these faults, each on voters who had `rest` seconds of peace, and check after each
+    what is left when they have ended their battles.
+    """
+    rng, book, result = random.Random(seed), Book(), Result()  # noqa: S311  to be repeated by seed
+    strangers = len(log_of(house.url))
+    for number, fault in enumerate(faults, 1):
+        with Crowd(house.url, voters, f"{seed}/{number}", book):
             time.sleep(rest)
-    book = crowd.book
+            fault.inflict(rng)
+            seconds = _recovery(house, book)
+        result.recoveries[fault.name].append(seconds)
+        progress = f"{number:>4}/{len(faults)}  {fault.name:<32} {seconds:6.2f} s"
+        late = "  LATE" if seconds > GOAL_SECONDS else ""
+        say(f"{progress}  {len(book.promises)} votes{late}")
+        _expect_no_battle_stuck(house)
+        receipts = [promise.receipt for promise in book.promises]
+        log = expect_complete(house.url, receipts, timeout=_SETTLE_SECONDS)
+        _expect_kept(book, log[strangers:])
+        assert book.complaints == []
     result.outcomes = dict(book.outcomes)
-    promises = [*book.promises, *probes]
-    result.votes = len(promises)
-    _expect_no_battle_stuck(house)
-    log = expect_complete(house.url, [p.receipt for p in promises], timeout=_SETTLE_SECONDS)
-    _expect_kept(promises, book.tried, log)
-    assert book.complaints == []
+    result.votes = len(book.promises)
     assert httpx.get(f"{house.url}/readyz", trust_env=False).status_code == 200
     return result
 
 
-def _recovery(house: House) -> tuple[float, Promise]:
-    """The seconds until somebody new could battle and vote, and that vote."""
+def _recovery(house: House, book: Book) -> float:
+    """The seconds until somebody new could battle and vote."""
     start = time.monotonic()
     while time.monotonic() - start < _GIVE_UP_SECONDS:
-        try:
-            promise = _probe(house.url)
-        except httpx.TransportError:
-            promise = None
-        if promise is not None:
-            return time.monotonic() - start, promise
+        with suppress(httpx.TransportError):
+            if _probe(house.url, book):
+                return time.monotonic() - start
         time.sleep(_POLL_SECONDS)
     raise AssertionError(f"no recovery within {_GIVE_UP_SECONDS} s:\n{house.log()[-5000:]}")
 
 
-def _probe(url: str) -> Promise | None:
-    """A new voter's battle and vote; None when one of the steps is refused."""
+def _probe(url: str, book: Book) -> bool:
+    """A new voter's battle and vote; False when one of the steps is refused."""
     with Voter(url, timeout=_PROBE_SECONDS) as voter:
         started = voter.http.post("/api/battles", json={"prompt": "Are you back?"})
         if started.status_code != 201:
-            return None
+            return False
         battle, state = started.json()["id"], "created"
         while state in ("created", "running"):
             time.sleep(_POLL_SECONDS)
             seen = voter.http.get(f"/api/battles/{battle}")
             if seen.status_code != 200:
-                return None
+                return False
             state = seen.json()["state"]
         if state != "ready":
-            return None
+            return False
+        book.tried[battle] = 1
         answer = voter.vote(battle, 1, "probe")
-        return Promise(battle, 1, answer.json()["receipt"]) if answer.status_code == 200 else None
+        if answer.status_code == 200:
+            book.promises.append(Promise(battle, 1, answer.json()["receipt"]))
+        return answer.status_code == 200
 
 
 def _expect_no_battle_stuck(house: House) -> None:
@@ -125,15 +126,12 @@ def _expect_no_battle_stuck(house: House) -> None:
     wait_until(all_ended, _SETTLE_SECONDS, what=f"the end of all battles\n{house.log()[-5000:]}")
 
 
-def _expect_kept(
-    promises: Sequence[Promise], tried: dict[str, int], log: Sequence[dict[str, Any]]
-) -> None:
-    """Each promised vote is there as it was promised, and nothing that nobody tried."""
+def _expect_kept(book: Book, log: Sequence[Row]) -> None:
+    """Each promised vote is there as it was promised, and none that nobody tried."""
     votes = [row for row in log if row["type"] == "vote"]
     kept = {row["battle_id"]: (row["grade"], row["hash"]) for row in votes}
     assert len(kept) == len(votes), "a battle has two votes"
-    for promise in promises:
-        assert kept[promise.battle] == (promise.grade, promise.receipt), promise
-    known = tried | {promise.battle: promise.grade for promise in promises}
+    for promise in book.promises:
+        assert kept.get(promise.battle) == (promise.grade, promise.receipt), promise
     for battle, (grade, _) in kept.items():
-        assert known.get(battle, grade) == grade
+        assert book.tried.get(battle) == grade, f"nobody gave {battle} the grade {grade}"

@@ -43,10 +43,13 @@ class _GaveUp(Exception):
 
 
 class Crowd:
-    """So many voters, each in a thread of its own, as a context manager."""
+    """So many voters, each in a thread of its own, as a context manager.
 
-    def __init__(self, url: str, size: int, seed: int) -> None:
-        self.book = Book()
+    At the end everybody ends the battle that they are in.
+    """
+
+    def __init__(self, url: str, size: int, seed: str, book: Book) -> None:
+        self.book = book
         self._closing = threading.Event()
         self._threads = [
             threading.Thread(
@@ -63,10 +66,6 @@ class Crowd:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def finish(self) -> None:
-        """Let everybody end the battle that they are in."""
         self._closing.set()
         for thread in self._threads:
             thread.join()

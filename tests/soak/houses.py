@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.services import (
-    NO_LIMITS,
+    UNHURRIED,
     ArenaProcess,
     PostgresServer,
     RedisServer,
@@ -79,7 +79,7 @@ class House(ABC):
 
     def _environ(self) -> dict[str, str]:
         return {
-            **NO_LIMITS,
+            **UNHURRIED,
             "ARENA_CONFIG": str(self._config),
             "ARENA_SECRET_KEY": "the same key on every machine of these tests",
             "ARENA_ADMIN_TOKEN": OPERATOR_TOKEN,

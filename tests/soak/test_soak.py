@@ -57,7 +57,7 @@ def house(request: pytest.FixtureRequest) -> Iterator[House]:
 def test_a_few_faults_lose_no_vote_and_leave_no_battle_stuck(house: House) -> None:
     every = {fault.name: fault for fault in faults_of(house, SHORT)}
     chosen = [every[name] for name in QUICK_FAULTS[house.name] if name in every]
-    result = run(house, chosen, seed=1, voters=3, rest=0.2, say=print)
+    result = run(house, chosen, seed=1, voters=3, rest=0.5, say=print)
     assert result.votes > len(chosen)
 
 
@@ -92,7 +92,7 @@ def test_of_sixty_four_votes_at_once_one_is_taken(house: House) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(0)
-def test_many_faults_lose_no_vote_and_are_over_soon(
+def test_many_faults_lose_no_vote_and_leave_no_battle_stuck(
     house: House, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     number, seed = request.config.getoption("faults"), request.config.getoption("seed")
@@ -119,9 +119,12 @@ def drawn(faults: list[Fault], number: int, seed: int) -> list[Fault]:
 
 
 def summary(result: Result) -> str:
-    late = sum(seconds > GOAL_SECONDS for seconds in result.all_recoveries())
+    """No test asserts a time: how many recoveries reached the goal is told."""
+    every = result.all_recoveries()
+    soon = sum(seconds <= GOAL_SECONDS for seconds in every)
     return (
-        f"{result.votes} votes acknowledged, none lost or doubled; no battle stuck; the board is "
-        f"a clean recompute of the log.\n{late} of {len(result.all_recoveries())} recoveries took "
-        f"more than {GOAL_SECONDS:.0f} s. Battles: {result.outcomes}."
+        f"{result.votes} votes acknowledged; after each fault none was lost or doubled, no battle "
+        f"stuck, and the board a clean recompute of the log.\n{soon / len(every):.1%} of "
+        f"{len(every)} recoveries took at most {GOAL_SECONDS:.0f} s (goal: all). "
+        f"Battles: {result.outcomes}."
     )

@@ -106,6 +106,14 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("import_try", "place", name="pk_import_rows"),
     )
+    condition = "state NOT IN ('created', 'running')"
+    op.create_index(
+        "ix_battles_not_open",
+        "battles",
+        ["state"],
+        sqlite_where=sa.text(condition),
+        postgresql_where=sa.text(condition),
+    )
     condition = "state IN ('voted', 'skipped', 'void')"
     op.create_index(
         "ix_battles_over",

@@ -1,0 +1,127 @@
+"""Writing votes: those that come at the same moment share one transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from arena import metrics
+from arena.battle import BattleState, sources_of
+from arena.interfaces import StoredVote
+from arena.records import Content, Record
+from arena.store.engine import Database, retried
+from arena.store.imports import record_values
+from arena.store.tables import battles, contents, pseudonyms, records
+from arena.together import Together
+
+_MOST_AT_ONCE = 64
+
+# Made once: making a statement takes as long as running it.
+_MOVE = (
+    update(battles)
+    .where(
+        battles.c.state.in_(sources_of(BattleState.voted)),
+        tuple_(battles.c.id, battles.c.turn).in_(bindparam("at", expanding=True)),
+    )
+    .values(state=BattleState.voted)
+    .returning(battles.c.id, battles.c.turn)
+)
+_INSERT_RECORD, _INSERT_CONTENT = insert(records), insert(contents)
+_WHO = (pseudonyms.c.voter, pseudonyms.c.campaign)
+_KNOWN = select(*_WHO, pseudonyms.c.pseudonym).where(
+    tuple_(*_WHO).in_(bindparam("who", expanding=True))
+)
+_FRESH = {
+    "sqlite": sqlite.insert(pseudonyms).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(pseudonyms).on_conflict_do_nothing(),
+}
+
+Who = tuple[str, str]
+"""A voter and a campaign."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenVote:
+    """A vote on a battle at its `turn`; the record has no pseudonym yet."""
+
+    record: Record
+    content: Content
+    voter: str
+    turn: int
+    idempotency_key: str | None
+    request_digest: str
+
+
+class VoteWriter:
+    """Moves battles `ready → voted` and appends their votes, each with its leaf, or neither."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._together = Together(self._write, _MOST_AT_ONCE)
+
+    def write(self, vote: GivenVote) -> StoredVote | None:
+        """What was committed; None where the battle was not `ready` at that turn any more."""
+        return self._together.do(vote)
+
+    @retried
+    def _write(self, votes: Sequence[GivenVote]) -> list[StoredVote | None]:
+        # of two votes on one battle the first counts
+        firsts = {(vote.record.battle_id, vote.turn): vote for vote in reversed(votes)}
+        with self._db.write() as connection:
+            moved = connection.execute(_MOVE, {"at": list(firsts)})
+            stored = _append(connection, [firsts[row.id, row.turn] for row in moved])
+        metrics.written({"vote": len(stored)})
+        return [stored.get(vote.record.id) for vote in votes]
+
+
+def _append(connection: Connection, votes: Sequence[GivenVote]) -> dict[str, StoredVote]:
+    if not votes:
+        return {}
+    names = pseudonyms_of(connection, ((vote.voter, vote.record.campaign) for vote in votes))
+    rows: list[dict[str, Any]] = []
+    stored: dict[str, StoredVote] = {}
+    for vote in votes:
+        record = replace(vote.record, voter=names[vote.voter, vote.record.campaign])
+        values = record_values(record)
+        request = (vote.idempotency_key, vote.request_digest)
+        rows.append({**values, "idempotency_key": request[0], "request_digest": request[1]})
+        stored[record.id] = StoredVote(record, values["hash"], *request)
+    connection.execute(_INSERT_RECORD, rows)
+    connection.execute(
+        _INSERT_CONTENT, [content_values(vote.record, vote.content) for vote in votes]
+    )
+    return stored
+
+
+def content_values(record: Record, content: Content) -> dict[str, Any]:
+    """A vote's content as columns of a table."""
+    values = {name: getattr(content, name) for name in Content.__slots__}
+    return {"record_id": record.id, **values}
+
+
+def pseudonyms_of(connection: Connection, who: Iterable[Who]) -> dict[Who, str]:
+    """The voters' names in the campaigns' logs, made where they are missing.
+
+    Two transactions that make one at once make the same: the later waits for the earlier.
+    """
+    wanted = sorted(set(who))
+    known = _known(connection, wanted)
+    missing = [one for one in wanted if one not in known]
+    if missing:
+        fresh = [
+            {"voter": voter, "campaign": campaign, "pseudonym": secrets.token_hex(16)}
+            for voter, campaign in missing
+        ]
+        connection.execute(_FRESH[connection.dialect.name], fresh)
+        known |= _known(connection, missing)
+    return known
+
+
+def _known(connection: Connection, who: Sequence[Who]) -> dict[Who, str]:
+    rows = connection.execute(_KNOWN, {"who": who})
+    return {(row.voter, row.campaign): row.pseudonym for row in rows}
