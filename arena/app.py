@@ -55,7 +55,7 @@ from arena.vitals import Vitals
 
 _THREADS_KEPT_FREE = 15  # of each process, for everything that is answered at once
 _EXPORTS = 4
-_PARQUETS = 1  # each is a process of 100 MB and more
+_PARQUETS = 1  # each is a process of 300 MB
 _QUICK_SECONDS = 0.5  # no answer waits longer than this for a limit to be counted
 
 

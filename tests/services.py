@@ -359,7 +359,8 @@ def descendants(pid: int) -> list[int]:
     """The living children of a process and theirs, parents first."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            if is_alive(child):
-                found += [child, *descendants(child)]
+        with suppress(FileNotFoundError, ProcessLookupError):  # of a thread that has just ended
+            for child in map(int, task.read_text().split()):
+                if is_alive(child):
+                    found += [child, *descendants(child)]
     return found

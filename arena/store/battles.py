@@ -68,9 +68,10 @@ _SUMMARIES = select(
 # Of every request: statements that are made once, since making one takes as long as running it.
 _BATTLE = select(*BATTLE_COLUMNS).where(battles.c.id == bindparam("battle"))
 _TURNS_OF = select(turns).where(turns.c.battle_id == bindparam("battle")).order_by(turns.c.number)
+_with_first_turn = (openings.c.battle_id == battles.c.id) & (turns.c.number == 1)
 _WHOLE = (
     select(*BATTLE_COLUMNS, *turns.c, openings.c.messages)
-    .select_from(battles.join(turns).outerjoin(openings, openings.c.battle_id == battles.c.id))
+    .select_from(battles.join(turns).outerjoin(openings, _with_first_turn))
     .where(battles.c.id == bindparam("battle"))
     .order_by(turns.c.number)
     .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)

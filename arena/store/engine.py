@@ -260,11 +260,15 @@ def _postgres_engine(url: str) -> Engine:
     if "prepare_threshold" in arguments:
         _set_up_writes(engine)
 
+    @event.listens_for(engine, "connect")
+    def on_connect(_: Any, record: Any) -> None:
+        record.info["is_new"] = True
+
     @event.listens_for(engine, "checkout")
-    def on_checkout(connection: Any, *_: Any) -> None:
+    def on_checkout(connection: Any, record: Any, _: Any) -> None:
         # a session that the server has ended can be read from; asking it would cost a round trip
-        if connection.closed or _can_be_read(connection.fileno()):
-            raise DisconnectionError
+        if not record.info.pop("is_new", False) and _is_ended(connection):
+            raise DisconnectionError  # the pool then opens another one
 
     return engine
 
@@ -281,9 +285,11 @@ def _set_up_writes(engine: Engine) -> None:
             connection.exec_driver_sql(f"SELECT {settings}").close()
 
 
-def _can_be_read(descriptor: int) -> bool:
+def _is_ended(connection: Any) -> bool:
+    if connection.closed:
+        return True
     watcher = select.poll()
-    watcher.register(descriptor, select.POLLIN)
+    watcher.register(connection.fileno(), select.POLLIN)
     return bool(watcher.poll(0))
 
 

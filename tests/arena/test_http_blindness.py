@@ -318,6 +318,7 @@ def test_the_search_finds_what_a_reveal_says(
 CHANGING = (
     (rb"arena_voter=[^;]+; Expires=[^;]+", b"arena_voter=*"),
     (rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", b"<time>"),
+    (rb"(X-Request-ID: |\"request_id\": ?\")[0-9a-f]{32}", rb"\1<request>"),
     (rb'"state":"(created|running)"', b'"state":"<begun>"'),  # a runner may be quick or slow
 )
 

@@ -184,7 +184,8 @@ def test_a_private_campaign_is_as_if_it_were_not_there(
     missing = problem(voter.get("/api/board?campaign=never-was"), 404, "not-found")
     for path in ("/api/board", "/api/votes"):
         body = problem(voter.get(f"{path}?campaign={hidden}"), 404, "not-found")
-        assert body == {**missing, "detail": missing["detail"].replace("never-was", hidden)}
+        told = {"detail": missing["detail"].replace("never-was", hidden)}
+        assert body == {**missing, **told, "request_id": body["request_id"]}
     answer = voter.post("/api/battles", json={"prompt": "x", "campaign": hidden})
     problem(answer, 404, "not-found")
     for path in ("/", "/board"):

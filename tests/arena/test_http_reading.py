@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from arena.errors import RequestError, TooMany, Unavailable
+from arena.errors import RequestError, TooOften, Unavailable
 from arena.records import EXPORT_FIELDS
 from arena.views.language import moment
 from tests.arena.http_world import CheckedClient, World
@@ -25,7 +25,7 @@ def refused(world: World, status: int, lang: str, monkeypatch: pytest.MonkeyPatc
     """The page that a refusal of this status brings."""
     voter = world.voter()
     causes: dict[int, Exception] = {
-        429: TooMany("secret-detail"),
+        429: TooOften("secret-detail"),
         503: Unavailable("secret-detail"),
         500: RuntimeError("secret-detail"),
     }

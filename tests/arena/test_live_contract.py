@@ -85,6 +85,7 @@ def test_of_one_network_no_more_than_its_share_wait_in_line(live: LiveBuffer) ->
         live.ahead(voter, HERE)
         time.sleep(0.002)
     assert live.ahead("zoe", HERE) == 3
+    time.sleep(0.002)
     assert live.ahead("tom", LineShare("there", 3)) == 3
     assert [live.ahead(voter, HERE) for voter in ("ann", "bob", "eve", "zoe")] == [0, 1, 2, 4]
     live.leave_line("bob")

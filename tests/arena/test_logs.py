@@ -25,6 +25,7 @@ def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     """What was written to stderr since it was asked for last; logging is as before afterwards."""
     root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
     handlers, level = root.handlers[:], root.level
+    logs.clear()  # what an earlier test of this thread left
     yield lambda: capsys.readouterr().err
     logging.captureWarnings(False)
     root.handlers[:], (sys.excepthook, threading.excepthook) = handlers, hooks

@@ -706,6 +706,19 @@ def voted_as(store: Store, battle_id: str, voter: str, campaign: str = "online")
     return str(stored.record.voter)
 
 
+def test_votes_on_many_battles_at_once_are_each_stored_for_their_battle(store: Store) -> None:
+    numbers = range(24)
+    for number in numbers:
+        make_ready(store, f"b{number}")
+    assert all(at_once([lambda n=n: vote(store, f"b{n}", f"v{n}") for n in numbers]))
+    found = [store.votes.vote_of(f"b{number}") for number in numbers]
+    assert [one and one.record.id for one in found] == [f"v{number}" for number in numbers]
+    assert len({one and one.record.voter for one in found}) == 1
+    assert all(one and one.hash == one.record.leaf() for one in found)
+    contents = [store.votes.content(f"v{number}") for number in numbers]
+    assert contents == [a_vote(f"v{number}", f"b{number}")[1] for number in numbers]
+
+
 def test_a_voter_keeps_one_pseudonym_per_campaign(store: Store) -> None:
     for number, campaign in enumerate(("online", "online", "other", "online")):
         make_ready(store, f"b{number}", campaign=campaign)

@@ -219,6 +219,8 @@ def test_many_threads_share_two_connections_of_a_pooler_in_transaction_mode(
             database = Database(f"{url}?pgbouncer=true")
             wait_until(lambda: _is_there(database), what="PgBouncer")
             upgrade(database)
+            with database.write() as connection:
+                assert connection.execute(text("SHOW lock_timeout")).scalar() == "10s"
             together = threading.Barrier(4)
 
             def work() -> None:
