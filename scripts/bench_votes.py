@@ -68,7 +68,7 @@ def measure(report: Report, database: str, count: int, connections: int) -> None
             beside_insert, beside_echo = (
                 votes.rate / seen[name].rate for name in ("bare insert", "bare echo")
             )
-            ratio = f"× {beside_insert:.2f} of an insert, × {beside_echo:.2f} of an echo"
+            ratio = f"{beside_insert:.2f} of an insert, {beside_echo:.2f} of an echo"
             report.add(figure, result, goal=goal, ratio=ratio)
         else:
             report.add(figure, result)
