@@ -12,7 +12,7 @@ from flask import Flask
 from limits.storage import RedisStorage
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from arena import endpoints, logs, metrics
+from arena import endpoints, logs, memory, metrics
 from arena.attempts import Attempts
 from arena.battles import Battles, Limits
 from arena.belongings import Belongings
@@ -134,6 +134,7 @@ def when_ready(_server: object) -> None:
 
     A collection in a worker would write to each object, and so copy it.
     """
+    memory.share_heaps()
     gc.collect()
     gc.freeze()
 

@@ -25,6 +25,7 @@ from arena import (
     endpoints,
     log,
     logs,
+    memory,
     metrics,
     open_files,
     roster,
@@ -277,6 +278,7 @@ def runner() -> None:
     settings = _shared_settings()
     logs.configure(settings.log_level, settings.log_format, "runner")
     _allow_files(open_files.needed_by_runner(settings), "ARENA_RUNNER_CAPACITY")
+    memory.share_heaps()
     metrics.share(settings.metrics, "runner")
     with _opened(settings) as store:
         live = RedisLive(redis_url(settings), ttl=settings.live_ttl_seconds)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
-_M_MMAP_THRESHOLD = -3  # of <malloc.h>
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of <malloc.h>
 
 
 @contextmanager
@@ -53,6 +53,18 @@ def return_large_blocks() -> None:
     By itself glibc learns to keep ever larger ones, and the worker's columns would lie between
     their remains: 40 MB of 160 at a million votes.
     """
-    option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if option is not None:
-        option(_M_MMAP_THRESHOLD, 2**20)
+    _set_malloc(_M_MMAP_THRESHOLD, 2**20)
+
+
+def share_heaps() -> None:
+    """Let all threads allocate in two heaps; glibc would make sixteen, and fill each.
+
+    To be called before there are threads. Python's own lock lets one thread allocate at a time.
+    """
+    _set_malloc(_M_ARENA_MAX, 2)
+
+
+def _set_malloc(option: int, value: int) -> None:
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(option, value)

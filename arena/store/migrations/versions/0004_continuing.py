@@ -1,4 +1,4 @@
-"""Battles that go on with an earlier conversation; reports found by their battle; circuits."""
+"""Continued conversations, circuits, staged imports, kept pages and void rates; two indexes."""
 
 import sqlalchemy as sa
 from alembic import op
