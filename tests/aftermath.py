@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -27,10 +28,12 @@ def log_of(url: str, after: int = 0) -> list[Row]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def board_of(url: str) -> dict[str, Any]:
-    """The default campaign's board."""
+def board_of(url: str) -> dict[str, Any] | None:
+    """The default campaign's board; None before there is one."""
     answer = httpx.get(f"{url}/api/board", timeout=20, trust_env=False)
-    assert answer.status_code == 200, answer.text
+    if answer.status_code == HTTPStatus.NOT_FOUND:
+        return None
+    assert answer.status_code == HTTPStatus.OK, answer.text
     board: dict[str, Any] = answer.json()
     return board
 
@@ -47,7 +50,7 @@ def expect_complete(url: str, receipts: Collection[str], timeout: float = 20) ->
         if not set(receipts) <= {row["hash"] for row in log}:
             return None
         board = board_of(url)
-        return board if board["log_position"] == len(log) else None
+        return board if board and board["log_position"] == len(log) else None
 
     board = wait_until(everything_is_on_the_board, timeout, what="all votes on the board")
     assert log_of(url)[: len(log)] == log, "the log changed behind its readers"

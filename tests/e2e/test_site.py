@@ -22,7 +22,8 @@ PAGES = (
 NAV = ("Battle", "Board", "My battles", "Log", "About")
 SAME_IN_EVERY_LANGUAGE = re.compile(
     r"\b(Arena|English|Stage|The (left|right) one|left|right|AB?|B|JSONL?|CSV|API|SVG|PNG|UTC|"
-    r"Parquet|CC BY|Bradley-Terry|Davidson|Rao-Kupper|Elo|Cookie|JavaScript|Apache|RFC|Python)\b"
+    r"Parquet|PARQUET|CC BY|Bradley-Terry|Davidson|Rao-Kupper|Elo|Cookie|JavaScript|Apache|RFC|"
+    r"Python)\b"
 )
 NOT_PROSE = "code, pre, kbd, math, script, style, noscript, [aria-hidden=true], .visually-hidden"
 
