@@ -190,7 +190,7 @@ def test_boxes_scroll_in_step_by_their_share(seat: Page, stage: Stage) -> None:
             leader.evaluate(
                 "(box, part) => box.scrollTo(0, part * (box.scrollHeight - box.clientHeight))", part
             )
-            wait_until(lambda: abs(other.evaluate(share) - part) < 0.02, 3, what="the other box")  # noqa: B023  called at once
+            wait_until(lambda: abs(other.evaluate(share) - part) < 0.02, what="the other box")  # noqa: B023  called at once
     expect(seat.locator("#dock")).to_be_in_viewport(ratio=1)
 
 
