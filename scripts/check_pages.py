@@ -35,7 +35,7 @@ LONGEST_TITLE = 90
 TARGET_PX = 24
 NARROWEST_PX = 320
 SETTLE_MS = 500
-NO_SHIFT = 0.005  # a time in the reader's own form may be wider; up to 0.1 counts as good
+NO_SHIFT = 0.001
 
 LOOK = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 """An object of functions that look at a page from inside."""

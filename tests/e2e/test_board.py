@@ -318,4 +318,4 @@ def test_four_hundred_models_are_shown_and_nothing_shifts(
           new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
           setTimeout(() => resolve(sum), 300);
         })"""
-        assert page.evaluate(shift) < 0.001  # browsers call up to 0.1 good
+        assert page.evaluate(shift) == 0
