@@ -31,4 +31,5 @@ def rao_kupper(counts: PairCounts, *, side: bool = False, start: Start | None = 
 
 
 def _winners(likelihood: Likelihood, counts: PairCounts, *, side: bool, start: Start | None) -> Fit:
-    return _fit(likelihood, pairs_of(counts, ordered=side).winners(), side=side, start=start)
+    pairs = pairs_of(counts, ordered=side, winners=True)
+    return _fit(likelihood, pairs, side=side, start=start)

@@ -35,13 +35,35 @@ class Outcome(IntEnum):
     b_won = 7
 
 
+_MEANING = {
+    (2, "model_a"): Outcome.a_much_better,
+    (1, "model_a"): Outcome.a_better,
+    (0, "tie"): Outcome.tie,
+    (0, "both_bad"): Outcome.tie,
+    (-1, "model_b"): Outcome.b_better,
+    (-2, "model_b"): Outcome.b_much_better,
+    (None, "model_a"): Outcome.a_won,
+    (None, "tie"): Outcome.tied,
+    (None, "both_bad"): Outcome.tied,
+    (None, "model_b"): Outcome.b_won,
+}
+
+
+def outcome_of(grade: int | None, winner: str) -> Outcome:
+    """What a vote says; raises `ValueError` when grade and winner contradict each other."""
+    found = _MEANING.get((grade, winner))
+    if found is None:
+        raise ValueError(f"grade {grade!r} and winner {winner!r} do not make a vote")
+    return found
+
+
 MIRROR: IndexArray = np.array([4, 3, 2, 1, 0, 7, 6, 5])
 """The same vote seen from the other side."""
 
 _GRADES = 5
 _A_WINS = (Outcome.a_much_better, Outcome.a_better, Outcome.a_won)
 _TIES = (Outcome.tie, Outcome.tied)
-_CHUNK = 2**18
+_CHUNK = 2**16
 _FULL = 2**30 - 1
 """The most votes one count holds, so that both orders of a pair fit into 32 bits together."""
 

@@ -366,7 +366,7 @@ class _Influence:
         problem, point = fitted.problem(), fitted.point()
         theta, beta, local = problem.parts(point)
         bend = fitted.likelihood.slopes(
-            problem.lead(theta, beta), problem.by_row(local), problem.rows.votes
+            problem.lead(theta, beta), problem.by_row(local), problem.told
         )
         information = problem.information(bend.d_d, bend.d_local, bend.local_local)
         scores, by_local = fitted.likelihood.scores(rows.lead, rows.local)
@@ -634,7 +634,9 @@ def _tables(rows: _Rows) -> list[tuple[FloatArray, FloatArray]]:
         return [_table(_cells(rows, rows.decided), _cells(rows, rows.chances))]
     much = np.zeros((2, *votes.shape))
     much[[0, 1], [Outcome.a_much_better, Outcome.b_much_better]] = 1.0
-    a_much, b_much = (np.exp(likelihood.values(rows.lead, rows.local, one)) for one in much)
+    a_much, b_much = (
+        np.exp(likelihood.values(rows.lead, rows.local, likelihood.told(one))) for one in much
+    )
     won, tied, lost = rows.chances
     grades = np.maximum(np.stack([a_much, won - a_much, tied, lost - b_much, b_much]), _ROUNDING)
     return [_table(votes[:_GRADES], grades), _table(votes[_GRADES:], rows.chances)]

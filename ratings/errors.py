@@ -3,6 +3,7 @@
 RatingError
 ├── BadComparisons      votes that cannot be counted; `row` is the index of the first of them
 └── BadParameter        an option or a start value is out of range
+    └── BadOption       an option of a board does not go with its votes
 """
 
 from __future__ import annotations
@@ -22,3 +23,11 @@ class BadComparisons(RatingError):
 
 class BadParameter(RatingError):
     """An option or a start value is out of range."""
+
+
+class BadOption(BadParameter):
+    """A board's votes cannot have what its options ask for; `option` is the name of the one."""
+
+    def __init__(self, problem: str, *, option: str) -> None:
+        super().__init__(problem)
+        self.option = option

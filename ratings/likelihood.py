@@ -78,11 +78,15 @@ class Likelihood(Protocol):
         """Whether all of these local parameters [R, G] make probabilities."""
         ...
 
-    def values(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> FloatArray:
-        """The log-likelihood [P] of the votes [8, P]."""
+    def told(self, votes: FloatArray) -> FloatArray:
+        """What the likelihood needs of the votes [8, P]: sums of them [Q, P], made once a fit."""
         ...
 
-    def slopes(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Slopes: ...
+    def values(self, d: FloatArray, local: FloatArray, told: FloatArray) -> FloatArray:
+        """The log-likelihood [P] of what was `told` [Q, P]."""
+        ...
+
+    def slopes(self, d: FloatArray, local: FloatArray, told: FloatArray) -> Slopes: ...
 
     def scores(
         self, d: FloatArray, local: FloatArray, outcomes: IndexArray = _ALL
@@ -94,7 +98,7 @@ class Likelihood(Protocol):
         ...
 
     def expected(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Moments:
-        """The moments of the votes' scores as they are if the likelihood is true."""
+        """The moments of the scores of votes [8, P] as they are if the likelihood is true."""
         ...
 
     def chances(self, d: FloatArray, local: FloatArray) -> FloatArray:
@@ -134,23 +138,26 @@ class Threshold:
     def possible(self, local: FloatArray) -> bool:
         return bool((self._gaps(local)[self._inner()] > 0).all())
 
-    def values(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> FloatArray:
+    def told(self, votes: FloatArray) -> FloatArray:
+        """Observations above and below each threshold, then the votes between two of them."""
+        return np.concatenate([self.over.T @ votes, self.under.T @ votes, votes[self._inner()]])
+
+    def values(self, d: FloatArray, local: FloatArray, told: FloatArray) -> FloatArray:
         u = self._above(d, local)
-        over, under = self.over.T @ votes, self.under.T @ votes
+        over, under, between = self._parts(told)
         # log σ(−u) = log σ(u) − u
         total: FloatArray = ((over + under) * _log_sigmoid(u) - under * u).sum(axis=0)
-        inner = self._inner()
-        if inner.any():
-            gaps = np.log(-np.expm1(-self._gaps(local)[inner]))
-            total = total + (votes[inner] * gaps).sum(axis=0)
+        if len(between):
+            gaps = np.log(-np.expm1(-self._gaps(local)[self._inner()]))
+            total = total + (between * gaps).sum(axis=0)
         return total
 
-    def slopes(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Slopes:
+    def slopes(self, d: FloatArray, local: FloatArray, told: FloatArray) -> Slopes:
         s, rest = _sigmoid(self._above(d, local))
-        over, under = self.over.T @ votes, self.under.T @ votes
+        over, under, between = self._parts(told)
         slope, bend = over * rest - under * s, (over + under) * (s * rest)
         inner, signs = self._inner(), self.signs
-        by_gap, gap_bend = self._gap_slopes(local, votes[inner], inner)
+        by_gap, gap_bend = self._gap_slopes(local, between, inner)
         return Slopes(
             by_d=slope.sum(axis=0),
             by_local=self.gap[inner].T @ by_gap - signs.T @ slope,
@@ -172,11 +179,15 @@ class Threshold:
         return part.sum(axis=1), by_local
 
     def expected(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Moments:
-        seen = self.slopes(d, local, votes)
+        seen = self.slopes(d, local, self.told(votes))
         return seen.d_d, seen.d_local, seen.local_local
 
     def chances(self, d: FloatArray, local: FloatArray) -> FloatArray:
         return _three_way(self, d, local)
+
+    def _parts(self, told: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        n = len(self.signs)
+        return told[:n], told[n : 2 * n], told[2 * n :]
 
     def _above(self, d: FloatArray, local: FloatArray) -> FloatArray:
         """How far [B, P] the difference lies above each threshold."""
@@ -292,22 +303,26 @@ class Choice:
     def possible(self, local: FloatArray) -> bool:
         return bool(np.isfinite(local).all())
 
-    def values(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> FloatArray:
+    def told(self, votes: FloatArray) -> FloatArray:
+        """The votes as they are."""
+        return votes
+
+    def values(self, d: FloatArray, local: FloatArray, told: FloatArray) -> FloatArray:
         eta, total = self._weights(d, local), np.zeros(d.shape)
-        for outcome in np.flatnonzero(votes.any(axis=1)):
+        for outcome in np.flatnonzero(told.any(axis=1)):
             own = self.members[outcome]
             behind = logsumexp(eta[~own], axis=0) - logsumexp(eta[own], axis=0)
-            total -= votes[outcome] * np.logaddexp(0.0, behind)  # exact where it is nearly 0
+            total -= told[outcome] * np.logaddexp(0.0, behind)  # exact where it is nearly 0
         return total
 
-    def slopes(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Slopes:
+    def slopes(self, d: FloatArray, local: FloatArray, told: FloatArray) -> Slopes:
         eta, by = self._weights(d, local), self._by(d, local)
         p = softmax(eta, axis=0)
-        bend, pull = votes.sum(axis=0) * _covariance(by, p), np.zeros_like(p)
-        for outcome in np.flatnonzero(votes.any(axis=1)).tolist():
+        bend, pull = told.sum(axis=0) * _covariance(by, p), np.zeros_like(p)
+        for outcome in np.flatnonzero(told.any(axis=1)).tolist():
             share = self._share(eta, outcome)
-            pull += votes[outcome] * self._surprise(p, share, outcome)
-            bend -= votes[outcome] * _covariance(by, share)
+            pull += told[outcome] * self._surprise(p, share, outcome)
+            bend -= told[outcome] * _covariance(by, share)
         slope = np.einsum("zcp,cp->zp", by, pull)
         if self.free.any():
             twist = self.free @ pull  # d and s are multiplied
@@ -418,7 +433,7 @@ def _three_way(likelihood: Likelihood, d: FloatArray, local: FloatArray) -> Floa
     def chance(outcome: Outcome) -> FloatArray:
         one = np.zeros((_K, d.size))
         one[outcome] = 1.0
-        return np.exp(likelihood.values(d, local, one))
+        return np.exp(likelihood.values(d, local, likelihood.told(one)))
 
     won, lost = chance(Outcome.a_won), chance(Outcome.b_won)
     return np.stack([won, 1 - won - lost, lost])

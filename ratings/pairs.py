@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,17 @@ import numpy.typing as npt
 from ratings.comparisons import MIRROR, BoolArray, FloatArray, IndexArray, Outcome, PairCounts
 from ratings.errors import BadParameter
 
+_WINNER: dict[int, Outcome] = {
+    **dict.fromkeys((Outcome.a_much_better, Outcome.a_better, Outcome.a_won), Outcome.a_won),
+    **dict.fromkeys((Outcome.tie, Outcome.tied), Outcome.tied),
+    **dict.fromkeys((Outcome.b_much_better, Outcome.b_better, Outcome.b_won), Outcome.b_won),
+}
+"""What each outcome says of the winner alone."""
+
 _WINNERS = np.zeros((len(Outcome), len(Outcome)))
-"""[8, 8]: what an outcome says of the winner alone, as a sum over outcomes."""
-_WINNERS[Outcome.a_won, [Outcome.a_much_better, Outcome.a_better, Outcome.a_won]] = 1
-_WINNERS[Outcome.tied, [Outcome.tie, Outcome.tied]] = 1
-_WINNERS[Outcome.b_won, [Outcome.b_much_better, Outcome.b_better, Outcome.b_won]] = 1
+"""[8, 8]: the same as sums over outcomes."""
+for _outcome, _winner in _WINNER.items():
+    _WINNERS[_winner, _outcome] = 1
 
 _POINTS = _WINNERS[Outcome.a_won] + _WINNERS[Outcome.tied] / 2
 """[8]: what each outcome scores for `first`."""
@@ -84,14 +91,25 @@ class Pairs:
         total += summed(self.second * m + self.first, self.votes[MIRROR[own]].sum(axis=0), m * m)
         return total.reshape(m, m)
 
+    def between(self, values: FloatArray) -> FloatArray:
+        """[M, M]: Σ of `values` [P] of the rows of two models, symmetric."""
+        m = self.n_models
+        one_way = summed(self.first * m + self.second, values, m * m).reshape(m, m)
+        return one_way + one_way.T
+
     def had(self, outcomes: Sequence[Outcome]) -> BoolArray:
         """[M, M]: whether i had one of these outcomes against j, as side A would see it."""
         had = np.zeros((self.n_models, self.n_models), dtype=np.bool_)
-        own, some = list(outcomes), self.votes != 0
-        as_first, as_second = some[own].any(axis=0), some[MIRROR[own]].any(axis=0)
+        own = list(outcomes)
+        as_first, as_second = self.any_of(own), self.any_of(MIRROR[own])
         had[self.first[as_first], self.second[as_first]] = True
         had[self.second[as_second], self.first[as_second]] = True
         return had
+
+    def any_of(self, outcomes: Iterable[int]) -> BoolArray:
+        """[P]: whether a row has any of these outcomes."""
+        rows = (self.votes[outcome] > 0 for outcome in outcomes)
+        return reduce(np.logical_or, rows, np.zeros(self.votes.shape[1], np.bool_))
 
     def had_by_model(self, outcomes: Sequence[Outcome]) -> FloatArray:
         """[M]: votes in which i had one of these outcomes, as side A would see it."""
@@ -104,12 +122,20 @@ class Pairs:
         return _POINTS @ self.votes, _POINTS[MIRROR] @ self.votes
 
 
-def pairs_of(counts: PairCounts | Sequence[PairCounts], *, ordered: bool = False) -> Pairs:
-    """The rows of one group of voters, or of several (a `PairCounts` each, of the same models)."""
+def pairs_of(
+    counts: PairCounts | Sequence[PairCounts], *, ordered: bool = False, winners: bool = False
+) -> Pairs:
+    """The rows of one group of voters, or of several (a `PairCounts` each, of the same models).
+
+    With `winners` they are those of `Pairs.winners`, made in fewer steps.
+    """
     groups = [counts] if isinstance(counts, PairCounts) else list(counts)
     if len({group.n_models for group in groups}) != 1:
         raise BadParameter("the groups must be counts of the same models")
-    parts = [_rows(counts, group, ordered=ordered) for group, counts in enumerate(groups)]
+    parts = [
+        _rows(counts, group, ordered=ordered, winners=winners)
+        for group, counts in enumerate(groups)
+    ]
     if len(parts) == 1:
         return parts[0]
     weighted = any(group.weighted for group in groups)
@@ -124,31 +150,31 @@ def pairs_of(counts: PairCounts | Sequence[PairCounts], *, ordered: bool = False
     )
 
 
-def _rows(counts: PairCounts, group: int, *, ordered: bool) -> Pairs:
-    planes = counts.counts if ordered else _folded(counts.counts)
+def _rows(counts: PairCounts, group: int, *, ordered: bool, winners: bool) -> Pairs:
+    m, planes = counts.n_models, counts.counts
     seen = planes.any(axis=0)
-    met = np.flatnonzero(seen if ordered else np.triu(seen))
-    first, second = np.divmod(met, max(counts.n_models, 1))
-    squares = counts.squares if ordered or not counts.weighted else _folded(counts.squares)
+    first, second = np.nonzero(seen if ordered else np.triu(seen | seen.T))
+    there, back = first * m + second, second * m + first
+
+    def votes(of: npt.NDArray[Any]) -> FloatArray:
+        """The votes [8, P] of these rows, in few arrays at a time: memory costs more than sums."""
+        cells, found = of.reshape(len(Outcome), -1), np.zeros((len(Outcome), len(there)))
+        for outcome in np.flatnonzero(of.any(axis=(1, 2))).tolist():
+            own, other = outcome, int(MIRROR[outcome])
+            found[_WINNER[own] if winners else own] += cells[outcome][there]
+            if not ordered:
+                found[_WINNER[other] if winners else other] += cells[outcome][back]
+        return found
+
     return Pairs(
-        n_models=counts.n_models,
+        n_models=m,
         n_groups=1,
         first=first,
         second=second,
-        group=np.full(len(met), group),
-        votes=_at(planes, met),
-        weighted=_at(squares, met) if counts.weighted else None,
+        group=np.full(len(first), group),
+        votes=votes(planes),
+        weighted=votes(counts.squares) if counts.weighted else None,
     )
-
-
-def _folded(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Both orders of a pair, as either side sees it."""
-    folded: npt.NDArray[Any] = planes + planes[MIRROR].transpose(0, 2, 1)
-    return folded
-
-
-def _at(planes: npt.NDArray[Any], cells: IndexArray) -> FloatArray:
-    return planes.reshape(len(Outcome), -1)[:, cells].astype(np.float64)
 
 
 def summed(place: IndexArray, values: FloatArray, size: int) -> FloatArray:

@@ -103,7 +103,7 @@ def chances(
     d = (theta[:, None] - theta + side).ravel()
     votes = np.eye(8)[:, :, None] * np.ones(m * m)
     each = [
-        np.exp(likelihood.values(d, np.array(local).reshape(-1, 1), votes[answer]))
+        np.exp(likelihood.values(d, np.array(local).reshape(-1, 1), likelihood.told(votes[answer])))
         for answer in answers(likelihood)
     ]
     return np.stack(each, axis=-1).reshape(m, m, -1)

@@ -254,6 +254,19 @@ def test_folding_both_orders_of_a_pair_loses_no_vote(votes):
             assert np.array_equal(pairs.matrix([outcome]), seen)
 
 
+@given(st.lists(VOTE), st.booleans(), st.booleans())
+@settings(deadline=None)
+def test_rows_of_winners_are_those_of_the_graded_rows(votes, ordered, weighted):
+    counts = PairCounts(MODELS, weighted=weighted)
+    if votes:
+        weights = 1 + np.arange(len(votes)) % 3 if weighted else None
+        counts.add(*map(list, zip(*votes, strict=True)), weights)
+    at_once = pairs_of(counts, ordered=ordered, winners=True)
+    after = pairs_of(counts, ordered=ordered).winners()
+    for name in ("first", "second", "votes", "squares"):
+        assert np.array_equal(getattr(at_once, name), getattr(after, name))
+
+
 def test_rows_of_groups_are_kept_apart():
     groups = [counted(2, [(0, 1, Outcome.tie)]), counted(2, [(0, 1, Outcome.tie)] * 2)]
     pairs = pairs_of(groups)

@@ -66,9 +66,11 @@ def plain_log_likelihood(name, point, groups, *, side):
     m, r = groups[0].n_models, len(LOCAL[name])
     theta, beta = np.append(0.0, point[: m - 1]), point[m - 1] if side else 0.0
     by_group = point[m - 1 + side :].reshape(len(groups), r, 1)
-    d = (theta[:, None] - theta + beta).ravel()
+    d, likelihood = (theta[:, None] - theta + beta).ravel(), LIKELIHOODS[name]
     return sum(
-        LIKELIHOODS[name].values(d, local, counts.counts.reshape(8, m * m).astype(float)).sum()
+        likelihood.values(
+            d, local, likelihood.told(counts.counts.reshape(8, m * m).astype(float))
+        ).sum()
         for counts, local in zip(groups, by_group, strict=True)
     )
 

@@ -4,9 +4,10 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
+from scipy.special import expit, logit, ndtri
+from scipy.stats import gamma
 
-from ratings import bradley_terry, graded
+from ratings import bradley_terry, graded, intervals
 from ratings.comparisons import Outcome, PairCounts
 from ratings.errors import BadParameter
 from ratings.intervals import MIN_CLUSTERS, Ballots, bootstrap, sandwich
@@ -255,7 +256,7 @@ def test_few_graded_votes_have_the_likelihoods_own_variance_and_many_their_score
     d = np.array([found.theta[4] - found.theta[0]])
     slight = np.zeros((8, 1))
     slight[[Outcome.a_better, Outcome.b_better]] = votes / 2
-    information = found.likelihood.slopes(d, found.local, slight).d_d[0]
+    information = found.likelihood.slopes(d, found.local, found.likelihood.told(slight)).d_d[0]
     squares = (slight * found.likelihood.scores(d, found.local)[0] ** 2).sum()
     own, seen = 1 / information, squares / information**2
     assert abs(own - seen) > 0.3 * own
@@ -587,6 +588,49 @@ def test_a_tier_above_the_core_stays_in_its_place_when_votes_are_drawn_anew():
     assert drawn_anew.lower == pytest.approx(plain.lower, abs=0.1)
     assert drawn_anew.upper[:3] == pytest.approx(plain.upper[:3], abs=0.1)
     assert (drawn_anew.upper[3:] == np.inf).all()
+
+
+class Normal:
+    """Gives these instead of normal variates, the same for all shapes."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def standard_normal(self, size):
+        return np.full(size, self.value)
+
+    def standard_gamma(self, shapes):
+        return np.full(len(shapes), -1.0)
+
+
+def test_large_gamma_variates_are_cubes_of_normal_ones_and_as_good():
+    shapes = np.array([[0.0, 0.5, 15.9], [16.0, 16.5, 1000.0]])
+    draw = intervals._gammas(shapes)
+    assert draw(Normal(0.0))[0].tolist() == [0.0, -1.0, -1.0]
+    for tail in (0.025, 0.5, 0.975):
+        ends = draw(Normal(ndtri(tail)))[1]
+        assert np.abs(ends - gamma(shapes[1]).ppf(tail)).max() < 0.002 * np.sqrt(shapes[1]).min()
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    drawn = np.array([draw(Normal(node))[1] for node in nodes])
+    mean = weights @ drawn / weights.sum()
+    variance = weights @ (drawn - mean) ** 2 / weights.sum()
+    np.testing.assert_allclose(mean, shapes[1], rtol=1e-6)
+    np.testing.assert_allclose(variance, shapes[1], rtol=2e-5)
+
+
+@EACH
+def test_a_round_ends_where_a_whole_fit_would(name, monkeypatch):
+    """Also where most votes are of few pairs, and steps by one information shrink slowly."""
+    counts = PairCounts(12)
+    rng = np.random.default_rng(5)
+    rare = 1 / np.arange(1, 13) ** 2
+    a, b = (rng.choice(12, 3000, p=rare / rare.sum()) for _ in range(2))
+    counts.add(a[a != b], b[a != b], rng.integers(0, 5, (a != b).sum()))
+    fitted = fit_of(LIKELIHOODS[name], counts)
+    near = intervals._resampled(fitted, np.random.default_rng(1), 40)
+    monkeypatch.setattr(intervals, "_near", lambda *_: None)
+    whole = intervals._resampled(fitted, np.random.default_rng(1), 40)
+    assert (np.abs(near - whole) / whole.std(axis=0)).max() < 0.05
 
 
 def test_the_bootstrap_refuses_weights_and_less_than_two_rounds():

@@ -34,7 +34,7 @@ def onehot(outcome):
 def probability(name, outcome, d=D):
     votes = np.zeros((8, len(d)))
     votes[outcome] = 1
-    return np.exp(LIKELIHOODS[name].values(d, local_of(name), votes))
+    return np.exp(LIKELIHOODS[name].values(d, local_of(name), LIKELIHOODS[name].told(votes)))
 
 
 def differences(function, name):
@@ -50,8 +50,9 @@ def differences(function, name):
 @EACH
 def test_the_slopes_are_those_of_the_log_likelihood(name):
     likelihood, votes = LIKELIHOODS[name], some_votes(name)
-    found = likelihood.slopes(D, local_of(name, len(D)), votes)
-    by_d, *by_local = differences(lambda d, v: likelihood.values(d, v, votes), name)
+    told = likelihood.told(votes)
+    found = likelihood.slopes(D, local_of(name, len(D)), told)
+    by_d, *by_local = differences(lambda d, v: likelihood.values(d, v, told), name)
     assert found.by_d == pytest.approx(by_d, abs=1e-7)
     assert found.by_local == pytest.approx(np.reshape(by_local, found.by_local.shape), abs=1e-7)
 
@@ -59,12 +60,13 @@ def test_the_slopes_are_those_of_the_log_likelihood(name):
 @EACH
 def test_the_information_is_minus_the_slope_of_the_slopes(name):
     likelihood, votes = LIKELIHOODS[name], some_votes(name)
-    found = likelihood.slopes(D, local_of(name, len(D)), votes)
-    by_d, *by_local = differences(lambda d, v: -likelihood.slopes(d, v, votes).by_d, name)
+    told = likelihood.told(votes)
+    found = likelihood.slopes(D, local_of(name, len(D)), told)
+    by_d, *by_local = differences(lambda d, v: -likelihood.slopes(d, v, told).by_d, name)
     assert found.d_d == pytest.approx(by_d, abs=1e-7)
     assert found.d_local == pytest.approx(np.reshape(by_local, found.d_local.shape), abs=1e-7)
     if len(LOCAL[name]):
-        bends = list(differences(lambda d, v: -likelihood.slopes(d, v, votes).by_local, name))
+        bends = list(differences(lambda d, v: -likelihood.slopes(d, v, told).by_local, name))
         assert found.d_local == pytest.approx(bends[0], abs=1e-7)
         assert found.local_local == pytest.approx(np.stack(bends[1:], axis=1), abs=1e-7)
 
@@ -72,7 +74,7 @@ def test_the_information_is_minus_the_slope_of_the_slopes(name):
 def test_the_score_of_a_slight_win_and_the_difference_bend_together():
     """The stereotype multiplies s by d: its observed information has a term of the residuals."""
     surprised, local = onehot(Outcome.b_better), local_of("stereotype")
-    observed = STEREOTYPE.slopes(D, local, surprised).d_local[-1]
+    observed = STEREOTYPE.slopes(D, local, STEREOTYPE.told(surprised)).d_local[-1]
     assumed = STEREOTYPE.expected(D, local, surprised)[1][-1]
     assert np.abs(observed - assumed).max() > 0.1
 
@@ -81,7 +83,7 @@ def test_the_score_of_a_slight_win_and_the_difference_bend_together():
 def test_scores_sum_to_the_slopes(name):
     likelihood, votes = LIKELIHOODS[name], some_votes(name)
     by_d, by_local = likelihood.scores(D, local_of(name))
-    found = likelihood.slopes(D, local_of(name), votes)
+    found = likelihood.slopes(D, local_of(name), likelihood.told(votes))
     assert (votes * by_d).sum(axis=0) == pytest.approx(found.by_d, abs=1e-12)
     total = (votes[:, None] * by_local).sum(axis=0)
     assert total == pytest.approx(found.by_local, abs=1e-12)
@@ -96,7 +98,8 @@ def test_expected_scores_are_zero_and_vary_by_the_information(name):
         votes[answer] = probability(name, answer)
     assert votes.sum(axis=0) == pytest.approx(1)
     by_d, by_local = likelihood.scores(D, local)
-    found, assumed = likelihood.slopes(D, local, votes), likelihood.expected(D, local, votes)
+    found = likelihood.slopes(D, local, likelihood.told(votes))
+    assumed = likelihood.expected(D, local, votes)
     assert np.abs((votes * by_d).sum(axis=0)).max() < 1e-12
     assert np.abs((votes[:, None] * by_local).sum(axis=0)).max(initial=0) < 1e-12
     moments = (
@@ -114,8 +117,8 @@ def test_expected_scores_are_zero_and_vary_by_the_information(name):
 @EACH
 def test_a_vote_seen_from_the_other_side_is_as_likely(name):
     likelihood, votes = LIKELIHOODS[name], some_votes(name)
-    here = likelihood.values(D, local_of(name), votes)
-    there = likelihood.values(-D, local_of(name), votes[MIRROR])
+    here = likelihood.values(D, local_of(name), likelihood.told(votes))
+    there = likelihood.values(-D, local_of(name), likelihood.told(votes[MIRROR]))
     assert here == pytest.approx(there, abs=1e-12)
 
 
@@ -151,8 +154,9 @@ def test_one_sided_outcomes_are_those_that_a_large_lead_makes_certain(name):
 def test_a_hopeless_difference_overflows_nowhere(name, far):
     likelihood, d = LIKELIHOODS[name], np.array([far])
     votes = some_votes(name)[:, :1]
-    found = likelihood.slopes(d, local_of(name), votes)
-    assert np.isfinite(likelihood.values(d, local_of(name), votes)).all()
+    told = likelihood.told(votes)
+    found = likelihood.slopes(d, local_of(name), told)
+    assert np.isfinite(likelihood.values(d, local_of(name), told)).all()
     assert all(np.isfinite(one).all() for one in (found.by_d, found.by_local, found.d_d))
 
 
@@ -167,10 +171,11 @@ def sure_votes():
 def test_the_choice_family_keeps_the_last_digits_of_what_is_nearly_certain(name):
     likelihood, (d, votes), step = LIKELIHOODS[name], sure_votes(), 1e-3
     unlikely = probability(name, Outcome.tied, d) + probability(name, Outcome.b_won, abs(d))
-    value = likelihood.values(d, local_of(name), votes)
+    told = likelihood.told(votes)
+    value = likelihood.values(d, local_of(name), told)
     assert value == pytest.approx(-1e9 * unlikely, rel=1e-6)
-    up, down = (likelihood.values(d + s, local_of(name), votes) for s in (step, -step))
-    slope = likelihood.slopes(d, local_of(name), votes).by_d
+    up, down = (likelihood.values(d + s, local_of(name), told) for s in (step, -step))
+    slope = likelihood.slopes(d, local_of(name), told).by_d
     assert slope == pytest.approx((up - down) / (2 * step), rel=1e-5)
     scores = likelihood.scores(d, local_of(name))[0]
     assert (votes * scores).sum(axis=0) == pytest.approx(slope, rel=1e-9)
@@ -180,7 +185,8 @@ def test_the_choice_family_keeps_the_last_digits_of_what_is_nearly_certain(name)
 def test_the_threshold_family_keeps_the_last_digits_of_what_is_nearly_certain(name, cut):
     likelihood, (d, votes) = LIKELIHOODS[name], sure_votes()
     slope = 1e9 * np.exp(cut - 60) * np.array([1, -1])
-    assert likelihood.slopes(d, local_of(name), votes).by_d == pytest.approx(slope, rel=1e-9)
+    told = likelihood.told(votes)
+    assert likelihood.slopes(d, local_of(name), told).by_d == pytest.approx(slope, rel=1e-9)
     assert (votes * likelihood.scores(d, local_of(name))[0]).sum(axis=0) == pytest.approx(slope)
 
 
@@ -210,7 +216,8 @@ def test_a_stereotype_with_score_one_reads_nothing_from_how_much_better():
     level, slight, _ = LOCAL["stereotype"]
     local, much, better = np.array([[level], [slight], [1.0]]), np.zeros((8, 7)), np.zeros((8, 7))
     much[Outcome.a_much_better], better[Outcome.a_better] = 1, 1
-    odds = STEREOTYPE.values(D, local, better) - STEREOTYPE.values(D, local, much)
+    slightly, clearly = STEREOTYPE.told(better), STEREOTYPE.told(much)
+    odds = STEREOTYPE.values(D, local, slightly) - STEREOTYPE.values(D, local, clearly)
     assert odds == pytest.approx(slight)
 
 
