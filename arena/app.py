@@ -25,8 +25,10 @@ from arena.limits import RateLimits
 from arena.live import RedisLive
 from arena.operators import Operators
 from arena.parent import death_signal
+from arena.proofs import Proofs
 from arena.redis_client import connect
 from arena.relay import Relay
+from arena.sealing import Sealings
 from arena.settings import Settings
 from arena.store import open_store
 from arena.views import (
@@ -36,8 +38,10 @@ from arena.views import (
     admin_models,
     admin_moderation,
     battle_api,
+    blindness,
     board_api,
     compression,
+    events,
     figures,
     guard,
     health,
@@ -48,6 +52,8 @@ from arena.views import (
     openapi,
     pages,
     revalidation,
+    sealed,
+    tree_api,
 )
 from arena.views.context import Services, StreamSlots
 from arena.views.language import STATIC
@@ -73,10 +79,12 @@ def build_services(settings: Settings) -> Services:
         running=settings.max_running,
         waiting_per_network=settings.address_factor * settings.max_running_per_voter,
     )
-    battles = Battles(store, live, campaigns, bounds, random.SystemRandom())
+    signer = settings.signer()
+    battles = Battles(store, live, campaigns, bounds, random.SystemRandom(), signer=signer)
     return Services(
         settings=settings,
         secret_key=settings.secret_key(),
+        signer=signer,
         store=store,
         live=live,
         campaigns=campaigns,
@@ -84,6 +92,8 @@ def build_services(settings: Settings) -> Services:
         belongings=Belongings(store, live, battles),
         boards=Boards(store),
         figures=Figures(store.figures),
+        sealings=Sealings(store),
+        proofs=Proofs(store.votes, store.trees),
         relay=Relay(store.battles, live),
         operators=Operators(store, checkup, os.environ),
         vitals=Vitals(store, live, settings.data, settings.lease_seconds),
@@ -120,9 +130,9 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
     access.install(app)
     guard.install(app)
     compression.install(app)
-    for part in (battle_api, board_api, log_api, openapi, invite, health):
+    for part in (battle_api, blindness, board_api, log_api, tree_api, openapi, invite, health):
         app.register_blueprint(part.blueprint)
-    for part in (pages, figures, model_page, mine):
+    for part in (pages, events, figures, sealed, model_page, mine):
         app.register_blueprint(part.blueprint)
     for part in (admin, admin_models, admin_campaigns, admin_moderation):
         app.register_blueprint(part.blueprint)
@@ -135,6 +145,7 @@ def when_ready(_server: object) -> None:
     A collection in a worker would write to each object, and so copy it.
     """
     memory.share_heaps()
+    memory.return_blocks(2**17)
     gc.collect()
     gc.freeze()
 

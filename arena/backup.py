@@ -32,7 +32,7 @@ from arena.addresses import is_shared, postgres_arguments
 from arena.clock import now
 from arena.errors import BadFile, BadSetting
 from arena.settings import Settings
-from arena.store.migrate import known_versions
+from arena.store.schema import known_versions
 
 Bar = Callable[[int, str], AbstractContextManager[Callable[[int], None]]]
 """Shows progress: of how much, and of what; gives a function to be told of each step."""
@@ -40,6 +40,7 @@ Bar = Callable[[int, str], AbstractContextManager[Callable[[int], None]]]
 _FORMAT = 1
 _MANIFEST, _ROSTER = "manifest.json", "arena.toml"
 _DATABASES = {"sqlite": "database.sqlite", "postgresql": "database.pgdump"}
+_SIGNING_KEY = "signing.key"
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}\.key")
 _LARGEST_MANIFEST = 1 << 20
 _CHUNK = 1 << 20
@@ -146,11 +147,18 @@ def _write_tar(archive: Path, manifest: Manifest, contents: Sequence[Path], bar:
 # --- taking one back ----------------------------------------------------------------------------
 
 
-def restore(settings: Settings, file: Path, bar: Bar) -> Manifest:
+def restore(settings: Settings, file: Path, bar: Bar, *, new_key: bool = False) -> Manifest:
     """Bring back what is in `file` to where nothing of it is yet.
 
-    Raises `BadFile` or `BadSetting` with everything as it was.
+    With `new_key` the signing key stays in the backup, and another one signs from now on; the
+    database knows the public half of the old one. Raises `BadFile` or `BadSetting` with everything
+    as it was.
     """
+    if new_key and settings.given_signing_key is not None:
+        raise BadSetting(
+            "ARENA_SIGNING_KEY is the key, and --new-key cannot change it: give it 64 other "
+            "hexadecimal digits everywhere ('openssl rand -hex 32'), then restore with --same-key."
+        )
     database = _database(settings)
     with _readably(settings.data):
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -162,11 +170,14 @@ def restore(settings: Settings, file: Path, bar: Bar) -> Manifest:
         targets = {
             one: settings.config if one.name == _ROSTER else settings.data / one.name
             for one in sorted(stage.iterdir())
-            if one != dump
+            if one != dump and not (new_key and one.name == _SIGNING_KEY)
         }
-        if occupied := [*database.occupied(), *_different(targets)]:
+        there = [*database.occupied(), *_different(targets)]
+        if new_key and (key := settings.data / _SIGNING_KEY).exists():
+            there.append(str(key))
+        if there:
             raise BadFile(
-                f"nothing is restored over what is there ({', '.join(occupied)}): move it away, or "
+                f"nothing is restored over what is there ({', '.join(there)}): move it away, or "
                 "choose an empty data folder and database",
                 file=str(file),
             )

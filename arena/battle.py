@@ -104,6 +104,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Leak:
+    """A name by which the answer of one `side` told who one of the two models is."""
+
+    side: Side
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation: role `user` or `assistant`."""
 
@@ -126,6 +134,7 @@ class Turn:
     answer_b: Answer | None = None
     steps: tuple[tuple[int, int], ...] = ()
     void_reason: str | None = None
+    leaks: tuple[Leak, ...] = ()
 
     def answers(self) -> tuple[Answer, Answer]:
         """Both answers of a complete turn.
@@ -153,6 +162,7 @@ class Battle:
     """One prompt (or conversation) answered by two models, one vote at most.
 
     Of an erased battle the prompts and answers are empty. A shared one may be read by anybody.
+    `consent` is the `records.consent_digest` of the text in force when its last turn was begun.
     """
 
     id: str
@@ -170,6 +180,7 @@ class Battle:
     category_tag: str | None = None
     redrawn_from: str | None = None
     continued_from: str | None = None
+    consent: str | None = None
     stop_requested: bool = False
     shared_at: str | None = None
     erased_at: str | None = None
@@ -209,10 +220,21 @@ class WholeBattle:
         """All prompts of the conversation, those of the opening first; void turns are left out."""
         return prompts_of(self.messages("a"))
 
+    def leaks(self) -> dict[Side, str]:
+        """The first name that each side gave away in the turns that count; most give none."""
+        found: dict[Side, str] = {}
+        for turn in self.turns:
+            for leak in turn.leaks:
+                found.setdefault(leak.side, leak.name)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Reveal:
-    """What the voter learns from the committed vote."""
+    """What the voter learns from the committed vote.
+
+    `leaks` are the names that answers gave away, by side: such a vote is flagged.
+    """
 
     grade: int
     both_bad: bool
@@ -221,6 +243,8 @@ class Reveal:
     about_a: dict[str, Any]
     about_b: dict[str, Any]
     receipt: str
+    signed_receipt: str
+    leaks: dict[Side, str]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

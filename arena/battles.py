@@ -11,7 +11,7 @@ import secrets
 import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import rfc8785
@@ -48,9 +48,11 @@ from arena.errors import (
     TooEarly,
 )
 from arena.interfaces import LineShare, LiveBuffer, Room, RosterRevision, Store, StoredVote
-from arena.records import Content, Conversation, Record, new_salt
+from arena.notes import Signer
+from arena.records import IDENTITY_LEAK, Content, Conversation, Record, new_salt, remark
 
 _NOT_YOURS = "There is no such battle of yours."
+_THE_VOTERS = frozenset({"events", "receipt", "signed_receipt"})
 REASONS = ("correct", "complete", "clear", "instructions", "style", "harmless")
 MAX_COMMENT_CHARS = 2_000
 
@@ -122,7 +124,10 @@ class _Origin:
 
 
 class Battles:
-    """The use-cases over a store and a live buffer. `rng` draws pairs and sides."""
+    """The use-cases over a store and a live buffer.
+
+    `rng` draws pairs and sides, `signer` signs receipts.
+    """
 
     def __init__(
         self,
@@ -131,6 +136,8 @@ class Battles:
         campaigns: Campaigns,
         limits: Limits,
         rng: random.Random,
+        *,
+        signer: Signer,
     ) -> None:
         self._store = store
         self._live = live
@@ -138,6 +145,7 @@ class Battles:
         self._limits = limits
         self._room = Room(limits.running_per_voter, limits.running)
         self._rng = rng
+        self._signer = signer
         self._resting = Resting(store.circuits)
 
     # --- reading ----------------------------------------------------------------------------
@@ -165,14 +173,16 @@ class Battles:
         if battle.state is BattleState.voted:
             vote = self._store.votes.vote_of(battle_id)
             if vote is not None:
-                shared = {"shared": battle.shared_at is not None}
-                seen |= self._reveal(vote).to_json() | shared
+                seen |= self._reveal(vote, whole).to_json() | {
+                    "shared": battle.shared_at is not None,
+                    "excluded_reason": self._store.votes.uncounted([battle_id]).get(battle_id),
+                }
         return seen
 
     def shared(
         self, voter: str, battle_id: str, reader: Reader = STRANGER
     ) -> dict[str, Any] | None:
-        """A battle that another voter shares: everything but its receipt and events.
+        """A battle that another voter shares: everything but its receipts and events.
 
         None for any other battle, the voter's own included.
         """
@@ -183,8 +193,8 @@ class Battles:
         visible = {campaign.id for campaign in self._campaigns.visible(reader)}
         if vote is None or whole.battle.campaign not in visible:
             return None
-        seen = BlindBattle.of(whole).to_json() | self._reveal(vote).to_json()
-        return {name: seen[name] for name in seen if name not in ("events", "receipt")}
+        seen = BlindBattle.of(whole).to_json() | self._reveal(vote, whole).to_json()
+        return {name: seen[name] for name in seen if name not in _THE_VOTERS}
 
     # --- starting ---------------------------------------------------------------------------
 
@@ -198,7 +208,7 @@ class Battles:
         *,
         reader: Reader = STRANGER,
         network: str = "",
-    ) -> Battle:
+    ) -> WholeBattle:
         """Draw a pair, commit it, wake a runner.
 
         `redraw_of` names the voter's void battle whose prompt is tried again, `continue_from` one
@@ -236,12 +246,14 @@ class Battles:
             category_tag=described.category_tag,
             redrawn_from=origin.redrawn_from,
             continued_from=origin.continued_from,
+            consent=campaign.consent_digest(),
         )
+        logs.bind(battle=battle.id)
         turn = Turn(battle.id, 1, prompt, TurnState.running)
         self._store.battles.add(battle, turn, origin.opening, self._room)
         self.leave_line(voter)
         self._live.wake_runner(battle.id)
-        return battle
+        return WholeBattle(battle, (turn,), tuple(origin.opening))
 
     def _origin(
         self, voter: str, redraw_of: str | None, continue_from: Continuation | None
@@ -294,8 +306,10 @@ class Battles:
         self._wait_for_a_place(voter, network)
         turn = Turn(battle_id, battle.turn + 1, prompt, TurnState.running)
         described = categories.describe([*whole.prompts(), prompt])
+        campaign = self._store.campaigns.get(battle.campaign)
+        consent = battle.consent if campaign is None else campaign.consent_digest()
         if not self._store.battles.add_turn(
-            turn, described.language, described.category_tag, self._room
+            turn, described.language, described.category_tag, consent, self._room
         ):
             _require(self.get(voter, battle_id), BattleState.ready)
             raise TooEarly("This battle changed at the same moment; look at it again.")
@@ -349,7 +363,7 @@ class Battles:
             _require(whole.battle, BattleState.ready)
             committed = self._commit(whole, ballot, idempotency_key)
             if committed is not None:
-                return self._reveal(committed)
+                return self._reveal(committed, whole)
         vote = self._store.votes.vote_of(battle_id)
         if vote is None:  # moved on meanwhile, and not by another vote
             _require(self.get(voter, battle_id), BattleState.ready)
@@ -361,7 +375,7 @@ class Battles:
         )
         if not repeated:
             raise AlreadyVoted("This battle has its one vote already.")
-        return self._reveal(vote)
+        return self._reveal(vote, whole)
 
     def _commit(
         self, whole: WholeBattle, ballot: Ballot, idempotency_key: str | None
@@ -373,13 +387,15 @@ class Battles:
             conversation_b=conversation(whole.messages("b")),
             comment=ballot.comment,
         )
+        record = vote_record(whole, ballot, content)
         vote = self._store.votes.add_vote(
-            vote_record(whole, ballot, content),
+            record,
             content,
             voter=battle.voter,
             turn=battle.turn,
             idempotency_key=idempotency_key,
             request_digest=ballot.digest(),
+            flags=leak_flags(record, whole),
         )
         if vote is not None:
             self._live.wake_worker()
@@ -426,7 +442,7 @@ class Battles:
         """Let nobody else read it any more. Repeating it changes nothing."""
         self._store.battles.unshare(self.get(voter, battle_id).id)
 
-    def _reveal(self, vote: StoredVote) -> Reveal:
+    def _reveal(self, vote: StoredVote, whole: WholeBattle) -> Reveal:
         record = vote.record
         revision = self._store.roster.at(record.roster_revision or 0)  # as they were called then
         about = roster.known([revision])
@@ -439,7 +455,25 @@ class Battles:
             about_a=about[models["a"]].about(),
             about_b=about[models["b"]].about(),
             receipt=vote.hash,
+            signed_receipt=self.signed_receipt(vote),
+            leaks=whole.leaks(),
         )
+
+    def voted(self, voter: str, battle_id: str) -> StoredVote:
+        """The vote of the voter's own battle, also when its text is erased.
+
+        Raises `NotFound` when it is unknown or somebody else's, `Conflict` when it has no vote.
+        """
+        _mine(self._store.battles.get(battle_id), voter)
+        vote = self._store.votes.vote_of(battle_id)
+        if vote is None:
+            raise Conflict("This battle has no vote.")
+        return vote
+
+    def signed_receipt(self, vote: StoredVote) -> str:
+        """The promise that this vote is in the log; always the same for the same vote."""
+        record = vote.record
+        return self._signer.receipt(record.id, vote.hash, record.timestamp)
 
 
 # --- rules --------------------------------------------------------------------------------------
@@ -456,12 +490,17 @@ _REFUSALS: dict[BattleState, tuple[type[Conflict], str]] = {
 }
 
 
-def _own(battle: Battle | None, voter: str) -> Battle:
+def _mine(battle: Battle | None, voter: str) -> Battle:
     if battle is None or battle.voter != voter:
         raise NotFound(_NOT_YOURS)
+    logs.bind(battle=battle.id)
+    return battle
+
+
+def _own(battle: Battle | None, voter: str) -> Battle:
+    battle = _mine(battle, voter)
     if battle.erased_at is not None:
         raise Erased("The text of this battle has been erased for good.")
-    logs.bind(battle=battle.id)
     return battle
 
 
@@ -556,8 +595,19 @@ def vote_record(whole: WholeBattle, ballot: Ballot, content: Content) -> Record:
         sampling_rule=battle.sampling_rule,
         roster_revision=battle.roster_revision,
         content_digest=content.digest(),
+        consent=battle.consent,
         **measures,
     )
+
+
+def leak_flags(vote: Record, whole: WholeBattle) -> list[Record]:
+    """A flag for each side that gave a name away in any turn that is voted on."""
+    return [
+        replace(
+            remark("flag", vote, IDENTITY_LEAK, vote.timestamp), data={"side": side, "name": name}
+        )
+        for side, name in whole.leaks().items()
+    ]
 
 
 def _total(answers: Sequence[Answer], part: Callable[[Answer], Any]) -> Any:

@@ -31,7 +31,8 @@ class Belongings:
         """The voter's battles, newest first, from the one after the battle `before` on."""
         found = self._store.battles.of_voter(voter, before=before, limit=limit)
         about = self._about(found)
-        return [_listed(summary, about) for summary in found]
+        uncounted = self._store.votes.uncounted([summary.battle.id for summary in found])
+        return [_listed(summary, about, uncounted) for summary in found]
 
     def _about(self, found: list[Summary]) -> dict[int, dict[str, ModelEntry]]:
         """The models of each roster revision that voted battles were drawn from."""
@@ -81,6 +82,7 @@ class Belongings:
             "voted_at": vote.record.timestamp,
             "voter": vote.record.voter,
             "receipt": vote.hash,
+            "signed_receipt": self._battles.signed_receipt(vote),
         }
 
     def erase(self, voter: str, battle_id: str) -> None:
@@ -97,7 +99,9 @@ class Belongings:
         erasure.forget(self._store, self._live, voter)
 
 
-def _listed(summary: Summary, about: dict[int, dict[str, ModelEntry]]) -> dict[str, Any]:
+def _listed(
+    summary: Summary, about: dict[int, dict[str, ModelEntry]], uncounted: Mapping[str, str | None]
+) -> dict[str, Any]:
     battle = summary.battle
     beginning = summary.prompt[:BEGINNING]
     row: dict[str, Any] = {
@@ -115,6 +119,8 @@ def _listed(summary: Summary, about: dict[int, dict[str, ModelEntry]]) -> dict[s
             "shared": battle.shared_at is not None,
             "grade": summary.grade,
             "both_bad": bool(summary.both_bad),
+            "counted": battle.id not in uncounted,
+            "excluded_reason": uncounted.get(battle.id),
             "model_a": battle.model_a,
             "model_b": battle.model_b,
             "about_a": names[battle.model_a].about(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 _CSV_COLUMNS = (
@@ -43,8 +43,7 @@ def to_table(board: dict[str, Any]) -> str:
         cells = [_ranks(row), row["name"], _number(row["rating"]), interval]
         cells += [str(row[name]) for name in ("votes", "wins", "losses", "ties")]
         table.append([*cells, *([str(row["component"] or "–")] if apart else [])])
-    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
-    lines = [_line(cells, widths) for cells in table]
+    lines = aligned(table, left={1})
     if apart:
         lines.append("Ratings and ranks of different components cannot be compared.")
     if not board.get("converged", True):
@@ -66,10 +65,18 @@ def _notes(board: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _line(cells: list[str], widths: list[int]) -> str:
-    padded = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
-    pairs = enumerate(zip(cells, padded, strict=True))
-    return "  ".join(cell + pad if i == 1 else pad + cell for i, (cell, pad) in pairs).rstrip()
+def aligned(table: Sequence[Sequence[str]], left: Container[int]) -> list[str]:
+    """The rows with their cells below each other, the columns in `left` from the left."""
+    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(_padded(cell, widths[i], i in left) for i, cell in enumerate(row)).rstrip()
+        for row in table
+    ]
+
+
+def _padded(cell: str, width: int, is_left: bool) -> str:
+    room = " " * (width - _width(cell))
+    return cell + room if is_left else room + cell
 
 
 def _ranks(row: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from arena import categories, roster
 from arena.clock import rfc3339
 from arena.errors import InvalidField, NotFound
-from arena.interfaces import Campaign, ModelEntry, Published, Snapshot, Store
+from arena.interfaces import Campaign, Head, ModelEntry, Published, Snapshot, Store
 
 OVERALL = "overall"
 VARIANTS = ("pooled", "by_voter_habit", "stereotype")
@@ -24,13 +24,17 @@ METHODS = ("auto", "graded", "bt", "davidson", "rao-kupper", "elo")
 
 _FRESH_SECONDS = 0.25
 _OFFER_SECONDS = 1.0
+_PAST_SECONDS = 60.0
+_PAST_REMEMBERED = 8  # of 250 models one has about a megabyte
+_UNASKED_SECONDS = 10.0
 _T = TypeVar("_T")
 
 
 class Recent(Generic[_T]):
     """What `read` found by some key, at most `seconds` old; of more than `most` keys the newest.
 
-    When it has grown too old one caller reads it anew; the others have the old one meanwhile.
+    When it has grown too old one caller reads it anew; the others have the old one meanwhile. What
+    nobody asked for in a while is forgotten.
     """
 
     def __init__(self, seconds: float, read: Callable[..., _T], most: int = 128) -> None:
@@ -58,9 +62,13 @@ class Recent(Generic[_T]):
         with self._lock:
             self._found.pop(key, None)
             self._found[key] = (at + self._seconds, fresh)
-            while len(self._found) > self._most:  # keys come from whoever asks
-                del self._found[next(iter(self._found))]
+            while len(self._found) > self._most or self._oldest() < at - _UNASKED_SECONDS:
+                del self._found[next(iter(self._found))]  # keys come from whoever asks
         return fresh
+
+    def _oldest(self) -> float:
+        """Until when the one was good that was read longest ago."""
+        return next(iter(self._found.values()))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +96,39 @@ class Boards:
         self._roster = store.roster
         self._campaigns = store.campaigns
         self._boards = Recent(_FRESH_SECONDS, self._read)
+        self._past = Recent(_PAST_SECONDS, self._read_past, _PAST_REMEMBERED)
         self._offers = Recent(_OFFER_SECONDS, self._offer)
         self._public = Recent(_OFFER_SECONDS, self._is_public)
         self._figures = store.figures
+        self._trees = store.trees
 
     def get(self, campaign: Campaign, category: str = OVERALL, method: str = "auto") -> Encoded:
         """The newest board. Raises `NotFound` or `InvalidField` when there is none such."""
         if method not in METHODS:
             raise InvalidField(f"'method' must be one of {', '.join(METHODS)}.", field="method")
         return self._boards.get(campaign, category, method)
+
+    def past(self, number: int, visible: Collection[Campaign]) -> tuple[Campaign, Encoded]:
+        """The snapshot with this id, if it is of one of these campaigns, and which of them.
+
+        Its models are called as they were then. Raises `NotFound`.
+        """
+        found: Encoded | None = self._past.get(number)
+        for campaign in visible if found is not None else ():
+            if found is not None and found.document["campaign"] == campaign.id:
+                return campaign, found
+        raise NotFound(
+            f"No past board {number} is kept here; older ones are thinned out. "
+            "/api/boards lists those that are."
+        )
+
+    def _read_past(self, number: int) -> Encoded | None:
+        snapshot = self._snapshots.get(number)
+        if snapshot is None:
+            return None
+        models = roster.known(roster.until(self._roster.history(), snapshot.published_at))
+        head = self._trees.head(snapshot.log_position)
+        return Encoded.of(board_document(snapshot, models, (), {}, head))
 
     def offered(self, *campaigns: Campaign) -> dict[str, dict[str, list[str]]]:
         """The boards of campaigns: by category in the order of menus, their methods."""
@@ -127,7 +159,8 @@ class Boards:
         is_open = history and campaign.state == "open"
         candidates = roster.active(history[-1], campaign.id) if is_open else []
         void_rates = self._figures.void_rates(campaign.id)
-        document = board_document(snapshot, roster.known(history), candidates, void_rates)
+        head = self._trees.head(snapshot.log_position)
+        document = board_document(snapshot, roster.known(history), candidates, void_rates, head)
         return Encoded.of(document)
 
 
@@ -152,6 +185,7 @@ def board_document(
     models: Mapping[str, ModelEntry],
     candidates: Sequence[str],
     void_rates: Mapping[str, float],
+    head: Head | None = None,
 ) -> dict[str, Any]:
     """The snapshot, what is known of its models, and the `candidates` nobody has judged yet."""
     rated = {row["model"] for row in snapshot.rows}
@@ -164,6 +198,7 @@ def board_document(
         models=models,
         void_rates=void_rates,
         published=snapshot,
+        head=head,
         **{name: snapshot.details.get(name) for name in _DETAILS},
     )
 
@@ -180,6 +215,7 @@ def document(
     models: Mapping[str, ModelEntry] = MappingProxyType({}),
     void_rates: Mapping[str, float] = MappingProxyType({}),
     published: Snapshot | None = None,
+    head: Head | None = None,
     fit: dict[str, Any] | None = None,
     evidence: dict[str, Any] | None = None,
     converged: bool | None = None,
@@ -192,6 +228,7 @@ def document(
     """
     return {
         "log_position": published and published.log_position,
+        "tree_head": head and head.to_json(),
         "method": method,
         "config": config,
         "config_hash": config_hash,

@@ -12,7 +12,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,9 @@ import numpy.typing as npt
 
 from arena import categories
 from arena.interfaces import Counted, Lease, Store
-from arena.tally import Tally, numbered, outcome, voter_keys
+from arena.records import IDENTITY_LEAK
+from arena.tally import Tally, numbered, voter_keys
+from ratings.comparisons import outcome_of
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ PAGE = 2**16
 """Records of a whole page."""
 
 _BATCH = 2**12  # a record takes a kilobyte until it is in a column
-_FORMAT = 1  # of what is kept and of what it means; another one is made anew
+_FORMAT = 2  # of what is kept and of what it means; another one is made anew
 _DIGEST = 32  # bytes in front of it
 _TYPES: dict[str, type] = {
     "seq": np.int64,
@@ -59,7 +61,8 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A record that is no vote. `vote` is the campaign and `seq` of the one that it is about."""
+    """A record that is no vote. `vote` is the campaign and `seq` of the one that it takes out of
+    boards."""
 
     seq: int
     type: str
@@ -91,7 +94,7 @@ class Page:
                 events.append(_event(record, vote_at))
                 continue
             try:
-                said = outcome(record.grade, record.winner or "")
+                said = outcome_of(record.grade, record.winner or "")
                 if record.model_a == record.model_b:
                     raise ValueError(f"model {record.model_a!r} is compared with itself")
             except ValueError as error:  # one odd record must not stop all boards
@@ -130,6 +133,15 @@ class Page:
         columns = {name: np.concatenate([part[name] for part in parts]) for name in _TYPES}
         events = [event for page in pages for event in page.events]
         return cls(pages[0].first, pages[-1].last, list(models), list(kinds), columns, events)
+
+    def until(self, position: int) -> Page:
+        """Its records up to this position."""
+        if self.last <= position:
+            return self
+        chosen = self.columns["seq"] <= position
+        columns = {name: column[chosen] for name, column in self.columns.items()}
+        events = [event for event in self.events if event.seq <= position]
+        return replace(self, last=position, columns=columns, events=events)
 
     def to_bytes(self) -> bytes:
         words = {
@@ -189,8 +201,9 @@ def _kind(vote: Counted) -> Kind:
 
 
 def _event(record: Counted, vote_at: _VoteAt) -> Event:
-    is_exclusion = record.type == "exclusion" and record.target is not None
-    vote = vote_at(record.target or "") if is_exclusion else None
+    is_leak = record.type == "flag" and record.reason == IDENTITY_LEAK
+    takes_out = record.target is not None and (record.type == "exclusion" or is_leak)
+    vote = vote_at(record.target or "") if takes_out else None
     return Event(record.seq, record.type, record.campaign, record.data, vote)
 
 
@@ -214,6 +227,13 @@ class Pages:
             position = page.last
             if position % PAGE == 0 and page.first != position - PAGE + 1:
                 self._make(position // PAGE - 1)
+
+    def until(self, position: int) -> Iterator[Page]:
+        """What is sealed up to this position, which there is, from the beginning."""
+        for page in self.after(0):
+            yield page.until(position)
+            if page.last >= position:
+                return
 
     def _next(self, position: int) -> Page | None:
         number, done = divmod(position, PAGE)

@@ -32,6 +32,7 @@ ArenaError                      what, where, what to do; `retryable`: whether tr
 ├── BadFile                     a file given by the user: names file, row and field
 ├── BadSetting                  an environment variable or arena.toml cannot be used
 ├── LiveLost                    Redis is away; frames wait in memory, hints are dropped
+├── ForkedLog                   the log is not the one whose head was signed; publish nothing
 └── LeaseLost                   another worker holds the lease; this one must stop writing
 """
 
@@ -202,6 +203,23 @@ class BadFile(ArenaError):
 
 class BadSetting(ArenaError):
     """A setting cannot be used; the message names it and says what is accepted."""
+
+
+class ForkedLog(ArenaError):
+    """The log is not the one whose head was signed: its first `size` records have another root.
+
+    Roots are hex; None is found where the log has fewer records.
+    """
+
+    def __init__(self, size: int, signed: str, found: str | None) -> None:
+        there = "the log has fewer now" if found is None else f"they now have {found}"
+        super().__init__(
+            f"The signed head of the log's first {size} records has the root {signed}, and "
+            f"{there}: sealed records were changed or lost, or the database is of another arena. "
+            "No board and no head is published. Find what changed (docs/operations.md says how) "
+            "and put it back, or restore a backup from before ('arena restore --new-key'); then "
+            "start the worker again."
+        )
 
 
 class LeaseLost(ArenaError):

@@ -122,20 +122,30 @@ class Figures:
     def __init__(self, store: FigureStore) -> None:
         self._store = store
         self._pairs = Recent(_PAIRS_SECONDS, self._read_pairs, _PAIRS_REMEMBERED)
+        self._sent = Recent(_PAIRS_SECONDS, self._read_sent, _PAIRS_REMEMBERED)
         self._histories = Recent(_HISTORY_SECONDS, self._read_history)
 
-    def pairs(self, campaign: Campaign, category: str) -> tuple[Pairs, Encoded] | None:
-        """The pairs behind a board, ready to draw and ready to send."""
-        found: tuple[Pairs, Encoded] | None = self._pairs.get(campaign.id, category)
+    def pairs(self, campaign: Campaign, category: str) -> Pairs | None:
+        """The pairs behind a board, ready to draw."""
+        found: Pairs | None = self._pairs.get(campaign.id, category)
         return found
 
-    def _read_pairs(self, campaign: str, category: str) -> tuple[Pairs, Encoded] | None:
+    def _read_pairs(self, campaign: str, category: str) -> Pairs | None:
+        table = self._store.pairs(campaign, category)
+        return None if table is None else Pairs(table)
+
+    def sent(self, campaign: Campaign, category: str) -> tuple[bytes, str] | None:
+        """The pairs behind a board as JSON, much smaller than as objects, and its validator."""
+        found: tuple[bytes, str] | None = self._sent.get(campaign.id, category)
+        return found
+
+    def _read_sent(self, campaign: str, category: str) -> tuple[bytes, str] | None:
         table = self._store.pairs(campaign, category)
         if table is None:
             return None
         facts = ("campaign", "category", "log_position", "published_at")
-        document = {name: getattr(table, name) for name in facts} | table.data
-        return Pairs(table), Encoded.of(document)
+        encoded = Encoded.of({name: getattr(table, name) for name in facts} | table.data)
+        return encoded.body, encoded.etag
 
     def history(self, campaign: Campaign, category: str, models: Sequence[str]) -> Encoded:
         """How the ratings of models went, on the boards that are kept."""
@@ -310,6 +320,27 @@ def calibration_table(bins: Sequence[Mapping[str, float]], t: Words) -> Table:
             (t("figures.column.votes"), "whole"),
         ),
         tuple((*(one[name] for name in names), one["votes"]) for one in bins),
+    )
+
+
+def blindness_table(rows: Sequence[Row], names: Mapping[str, str], t: Words) -> Table:
+    """How recognisable each model is, as an audit says."""
+    return Table(
+        (
+            (t("figures.column.model"), "text"),
+            *((t("figures.column." + name), "share") for name in ("told_pair", "lower", "upper")),
+            (t("figures.column.auc"), "share"),
+            (t("figures.column.answers"), "whole"),
+        ),
+        tuple(
+            (
+                names.get(row["model"], row["model"]),
+                *(row["told_pair"][name] for name in ("value", "lower", "upper")),
+                row["auc"]["value"],
+                row["answers"],
+            )
+            for row in rows
+        ),
     )
 
 

@@ -292,3 +292,37 @@ def calibration(
 
     width, height = across.right + 2 * MARGIN + 12, bottom + 44 + MARGIN
     return Picture(title, description, width, height, tuple(drawn()))
+
+
+# --- blindness ----------------------------------------------------------------------------------
+
+_SHARE_WIDTH = 240
+_SHARE_ROW = 26
+
+
+def blindness(
+    rows: Sequence[tuple[str, Mapping[str, float]]], title: str, description: str
+) -> Picture:
+    """How often each model is recognised, with its interval; the dashed line is chance."""
+    names = [shown(name) for name, _ in rows]
+    left = _beside(names) if any(names) else 2 * MARGIN
+    lowest = min([0.5, *(figure["lower"] for _, figure in rows)])
+    axis = Axis(lowest, 1, 0.1, left, left + _SHARE_WIDTH)
+    bottom = _AXIS + len(rows) * _SHARE_ROW
+
+    def drawn() -> Iterator[str]:
+        for tick in axis.ticks():
+            x, is_chance = axis.at(tick), math.isclose(tick, 0.5)
+            ends = {"x1": x, "x2": x, "y1": _AXIS, "y2": bottom}
+            yield tag("line", None, None, class_="ideal" if is_chance else "grid", **ends)
+            yield text(x, _AXIS - 8, f"{percent(tick)} %", "faint small middle")
+        for place, (_, figure) in enumerate(rows):
+            y = _AXIS + place * _SHARE_ROW + _SHARE_ROW / 2
+            name = names[place]
+            yield text(MARGIN, y + 5, cut(name, left - MARGIN - _SPACE), hover=name)
+            ends = {"x1": axis.at(figure["lower"]), "x2": axis.at(figure["upper"])}
+            yield tag("line", None, None, class_="interval", y1=y, y2=y, **ends)
+            yield tag("circle", class_="dot", cx=axis.at(figure["value"]), cy=y, r=5)
+            yield text(axis.right + 56, y + 5, f"{percent(figure['value'])} %", "end")
+
+    return Picture(title, description, axis.right + 56 + MARGIN, bottom + MARGIN, tuple(drawn()))

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from arena.battle import Answer, Battle, Frame, Message, Turn, WholeBattle
+from arena.battle import Answer, Battle, Frame, Leak, Message, Turn, WholeBattle
 from arena.circuit import Circuit
 from arena.errors import NoRoom, TooMany
-from arena.records import Content, LogRow, Record
+from arena.records import EVENT_TYPES, Content, LogRow, Record, consent_digest
 
 T_co = TypeVar("T_co", covariant=True)
 _BYTES_OF_A_TOKEN = 4
@@ -44,6 +44,10 @@ class ModelEntry:
     campaigns: tuple[str, ...] = ()
     price: float | None = None
     daily_tokens: int | None = None
+
+    def plays_in(self, campaign: str) -> bool:
+        """Whether it may be drawn there."""
+        return self.state == "active" and (not self.campaigns or campaign in self.campaigns)
 
     def about(self) -> dict[str, Any]:
         """What anyone may know of the model: no address, no parameters."""
@@ -124,6 +128,10 @@ class Campaign:
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__ if name != "position"}
+
+    def consent_digest(self) -> str:
+        """Of the consent text in force."""
+        return consent_digest(self.consent, self.consent_zh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +250,7 @@ class Counted:
     category_tag: str | None
     turns: int | None
     data: dict[str, Any] | None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,16 +280,33 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedBoard:
+    """A board that was sealed: its `document` whole as it is shown, and the `digest` of that.
+
+    `sealing` is the id of the record by which an operator sealed it, `log_position` its `seq`.
+    """
+
+    sealing: str
+    category: str
+    campaign: str
+    log_position: int
+    document: dict[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class RosterRevision:
     """The roster from time `at` on; revision 0 is the empty one before the first.
 
-    `file_digest` is of the models in `arena.toml` when they were taken over last.
+    `file_digest` is of the models in `arena.toml` when they were taken over last, `reason` what
+    the operator told the public about the change.
     """
 
     revision: int
     at: str
     entries: tuple[ModelEntry, ...]
     file_digest: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +414,8 @@ class BattleStore(Protocol):
         answers: tuple[Answer, Answer],
         steps: Sequence[tuple[int, int]],
         runner: str,
+        *,
+        leaks: Sequence[Leak] = (),
     ) -> bool: ...
 
     def fail_turn(
@@ -413,11 +441,12 @@ class BattleStore(Protocol):
         turn: Turn,
         language: str | None = None,
         category_tag: str | None = None,
+        consent: str | None = None,
         room: Room | None = None,
     ) -> bool:
         """Begin a follow-up: `ready → running` with turn `number` as the next one.
 
-        Language and tag are those of all prompts so far.
+        Language and tag are those of all prompts so far, `consent` the one in force now.
         """
         ...
 
@@ -485,8 +514,9 @@ class VoteLog(Protocol):
         turn: int,
         idempotency_key: str | None,
         request_digest: str,
+        flags: Sequence[Record] = (),
     ) -> StoredVote | None:
-        """Move the battle `ready → voted` and append its vote, in one transaction.
+        """Move the battle `ready → voted` and append its vote and its flags, in one transaction.
 
         The record gets the pseudonym of its `voter`, a random name for this campaign's log, made
         with the first vote. Returns what was committed, or None, with nothing written, when the
@@ -499,6 +529,13 @@ class VoteLog(Protocol):
 
     def find(self, name: str) -> LogRow | None:
         """The vote with this id, battle or receipt, sealed or not, and what is said of it."""
+        ...
+
+    def uncounted(self, battle_ids: Sequence[str]) -> dict[str, str | None]:
+        """Of these battles, those whose votes are left out of the boards.
+
+        With the newest exclusion's reason, or None where only an identity leak is the cause.
+        """
         ...
 
     def remarked(self, limit: int) -> list[LogRow]:
@@ -519,6 +556,23 @@ class VoteLog(Protocol):
         over is skipped. A vote stays, and an `erasure` record says why its text is gone. All of
         it happens in one transaction. With a lease, raises `LeaseLost`.
         """
+        ...
+
+    def kept(self, until: str, limit: int) -> list[str]:
+        """Ids of votes from before `until` whose text is here and whose battle is not, at most
+        `limit`: those of a log that was restored. Imported votes never had a battle.
+        """
+        ...
+
+    def erase_votes(
+        self,
+        record_ids: Sequence[str],
+        reason: str,
+        *,
+        act: Act | None = None,
+        lease: Lease | None = None,
+    ) -> list[str]:
+        """Erase for good the text of these votes, whose battles are not here; as `erase`."""
         ...
 
     def forget(self, voter: str) -> bool:
@@ -565,6 +619,42 @@ class VoteLog(Protocol):
         """How many committed records wait for their `seq`."""
         ...
 
+    def votes_after(self, campaign: str, position: int) -> int:
+        """How many votes of a campaign have their place after this one."""
+        ...
+
+    def place_of(self, record_id: str) -> int | None:
+        """The `seq` of a record; None when it is unknown or waits for one."""
+        ...
+
+    def places(self, campaigns: Sequence[str], after: int, until: int, limit: int) -> list[int]:
+        """Every `seq` of these campaigns with after < seq ≤ until, in order, at most `limit`."""
+        ...
+
+    def erased_after(self, campaigns: Sequence[str], position: int) -> list[str]:
+        """Ids, sorted, of the records whose `erasure` stands behind this position, or waits."""
+        ...
+
+    def restore(
+        self,
+        lease: Lease,
+        campaigns: Sequence[Campaign],
+        rows: Iterable[LogRow],
+        sealed: Sequence[SealedBoard] = (),
+    ) -> int:
+        """Make the log of an empty system this one; returns how many records it has then.
+
+        `rows` come in their order, those without a `seq` last; campaigns of the same ids are
+        replaced; `sealed` are all boards that were sealed. All of it happens in one transaction.
+        Raises `Conflict` where the log has records other than those that tell of unused campaigns,
+        and `LeaseLost`.
+        """
+        ...
+
+    def leaves(self, after: int, limit: int) -> list[bytes]:
+        """The leaf hashes of the records behind this `seq`, at most `limit`, in log order."""
+        ...
+
     def counted(self, after: int, limit: int) -> list[Counted]: ...
     def counted_record(self, record_id: str) -> Counted | None: ...
 
@@ -578,8 +668,22 @@ class VoteLog(Protocol):
         """
         ...
 
-    def events(self, campaigns: Sequence[str]) -> list[LogRow]:
-        """The sealed `method` records of these campaigns, oldest first."""
+    def events(
+        self,
+        campaigns: Iterable[str],
+        types: Iterable[str] = EVENT_TYPES,
+        *,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[LogRow]:
+        """The sealed records of `types` (of `EVENT_TYPES`) of these campaigns, newest first.
+
+        With `before`, from the newest one that has a smaller `seq` on.
+        """
+        ...
+
+    def votes_of(self, model: str, campaigns: Iterable[str], until: str) -> int:
+        """How many votes before time `until` in these campaigns were about this model."""
         ...
 
     def outcomes(self, campaigns: Sequence[str]) -> Iterator[Outcome]: ...
@@ -598,16 +702,27 @@ class Published:
 
 
 class SnapshotStore(Protocol):
-    def publish(self, lease: Lease, snapshot: Snapshot) -> None:
-        """Store a snapshot; raises `LeaseLost`."""
+    def publish(self, lease: Lease, snapshot: Snapshot, head: Head | None = None) -> None:
+        """Store a snapshot, and with it, or not at all, the head of its log position.
+
+        Raises as `TreeStore.add_head` does.
+        """
         ...
 
     def latest(self, campaign: str, category: str, method: str | None = None) -> Snapshot | None:
         """The newest board of this method; without one, the newest official board."""
         ...
 
+    def standing(self, campaigns: Sequence[str], position: int) -> Iterator[Snapshot]:
+        """Of each board of these campaigns the newest up to this log position, one at a time."""
+        ...
+
     def published(self) -> list[Published]:
         """Every snapshot that is kept, oldest first."""
+        ...
+
+    def get(self, number: int) -> Snapshot | None:
+        """The snapshot with this id; None when it was never there, or is kept no more."""
         ...
 
     def drop(self, lease: Lease, ids: Sequence[int]) -> None:
@@ -618,7 +733,14 @@ class SnapshotStore(Protocol):
         """The boards that there are: by campaign and category, the methods (all sorted)."""
         ...
 
-    def history(self, campaigns: Sequence[str], limit: int) -> list[dict[str, Any]]: ...
+    def history(
+        self, campaigns: Sequence[str], limit: int, category: str | None = None
+    ) -> list[dict[str, Any]]:
+        """What was published, newest first, without the rows.
+
+        With a category only the official boards of it.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -677,6 +799,74 @@ class FigureStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The root (32 bytes) over a whole subtree of 256 ** `level` leaves, the `number`th from 0."""
+
+    level: int
+    number: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A signed head of the log's tree: `root` is the hex root over its first `size` records."""
+
+    size: int
+    root: str
+    timestamp: str
+    note: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class TreeStore(Protocol):
+    """The log's tree (`arena.tree`): nodes, a cache that may be lost at any time, and its heads."""
+
+    def nodes(self, level: int, first: int, count: int) -> dict[int, bytes]:
+        """The roots that are kept of nodes first ≤ number < first + count, by number."""
+        ...
+
+    def whole(self) -> dict[int, int]:
+        """By level, how many nodes are kept; 0 where one is missing in between."""
+        ...
+
+    def save(self, lease: Lease, nodes: Sequence[Node]) -> None:
+        """Keep or replace nodes, which follow each other in each level; raises `LeaseLost`."""
+        ...
+
+    def head(self, size: int | None = None) -> Head | None:
+        """The head of this size; without one, the newest."""
+        ...
+
+    def nearest(self, size: int) -> Head | None:
+        """The kept head whose size is nearest to this one; the smaller of two."""
+        ...
+
+    def keys(self) -> list[str]:
+        """The verifier keys that heads were ever signed with, the newest first."""
+        ...
+
+    def add_key(self, lease: Lease, verifier_key: str) -> None:
+        """Keep one, if it is not kept already; raises `LeaseLost`."""
+        ...
+
+    def add_head(self, lease: Lease, head: Head) -> None:
+        """Keep a head, instead of the one of its size if there is one.
+
+        Raises `LeaseLost`, and `ForkedLog` when that one has another root.
+        """
+        ...
+
+    def drop_heads(self, lease: Lease, before: str) -> None:
+        """Forget the heads signed `before` a time that are of no board's log position.
+
+        The newest stays. Raises `LeaseLost`.
+        """
+        ...
+
+
 class PageStore(Protocol):
     """Whole pages of the counted log (`arena.counting`): a cache that may be lost at any time."""
 
@@ -687,10 +877,50 @@ class PageStore(Protocol):
         ...
 
 
+class SealedStore(Protocol):
+    """Sealed boards. They are added once and never changed or dropped."""
+
+    def waiting(self) -> list[LogRow]:
+        """Records of `sealing` that have their place, and none of `sealed` yet, oldest first."""
+        ...
+
+    def add(self, lease: Lease, boards: Sequence[SealedBoard], record: Record) -> bool:
+        """Keep the boards of one sealing and append the record that tells their digests, or
+        neither.
+
+        False when that sealing has its boards already. Raises `LeaseLost`.
+        """
+        ...
+
+    def get(self, campaign: str, log_position: int, category: str) -> SealedBoard | None: ...
+
+    def until(self, campaigns: Sequence[str], position: int) -> list[SealedBoard]:
+        """The boards that were sealed at this log position or before, oldest first."""
+        ...
+
+    def records(self, campaigns: Sequence[str]) -> list[LogRow]:
+        """What the log says of sealing, oldest first: records `sealing` and `sealed`, also those
+        that wait for their place."""
+        ...
+
+
 class CampaignStore(Protocol):
-    """Campaigns and the invitations to them. An operator's `act` is written with the change."""
+    """Campaigns and the invitations to them.
+
+    An operator's `act` is written with the change, and so is the log's `campaign` record of it, so
+    that no consent text was ever in force that the log does not have. Campaigns that come without
+    an act are told by the worker.
+    """
 
     def add(self, campaign: Campaign, act: Act | None = None) -> bool: ...
+
+    def tell(self, lease: Lease, campaign_ids: Iterable[str]) -> int:
+        """Append the record of each of these campaigns that the log does not know as it is.
+
+        Returns how many there were; raises `LeaseLost`.
+        """
+        ...
+
     def get(self, campaign_id: str) -> Campaign | None: ...
     def all(self) -> list[Campaign]: ...
 
@@ -738,6 +968,7 @@ class RosterStore(Protocol):
         file_digest: str | None = None,
         after: int | None = None,
         act: Act | None = None,
+        reason: str | None = None,
     ) -> RosterRevision:
         """Make these the roster; a new revision, with its act, only when something changed.
 
@@ -830,6 +1061,10 @@ class Store(Protocol):
     def figures(self) -> FigureStore: ...
     @property
     def pages(self) -> PageStore: ...
+    @property
+    def trees(self) -> TreeStore: ...
+    @property
+    def sealed(self) -> SealedStore: ...
     @property
     def campaigns(self) -> CampaignStore: ...
     @property

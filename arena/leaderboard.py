@@ -1,8 +1,7 @@
 """Boards from votes: the only caller of the rating engine.
 
-A board is a pure function of the votes and the method's configuration: neither a warm start nor,
-but for Elo, the order of the votes changes it. (The stereotype model alone is not concave: there a
-far start could in principle end at another maximum.)
+A board is a pure function of the votes and the method's configuration (`ratings.board`): neither a
+warm start nor, but for Elo, the order of the votes changes it.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import rfc8785
-from scipy.special import expit
 
 from arena import categories
 from arena.boards import METHODS, OVERALL, VARIANTS, document
@@ -27,57 +25,31 @@ from arena.errors import InvalidField
 from arena.records import Record
 from arena.tally import Tally
 from arena.vote_file import Progress, read_ballots
-from ratings import bradley_terry, graded, scale
+from ratings import scale
+from ratings.board import LEVEL, Options, Rated, Row, Votes, fit, rate
 from ratings.choice import MIN_VOTES, Choice, choose
-from ratings.comparisons import BoolArray, FloatArray, Outcome, PairCounts
-from ratings.connectivity import connectivity
+from ratings.comparisons import FloatArray, PairCounts
 from ratings.diagnostics import Calibration, Diagnosis, diagnose, win_rates
-from ratings.elo import Elo, K
-from ratings.errors import BadParameter
-from ratings.fitting import TOLERANCE, Fit, Start
-from ratings.intervals import Ballots, Intervals, bootstrap, sandwich
+from ratings.errors import BadOption
+from ratings.fitting import Fit, Start
+from ratings.intervals import sandwich
 from ratings.pairs import pairs_of
-from ratings.ranking import rank
 
-LEVEL = 0.95
 METHOD_NAMES = METHODS[1:]
 INTERVALS = ("sandwich", "bootstrap")
 WEIGHTS = ("inverse_propensity",)
 RANKS = ("pairwise", "simultaneous")
 
-_FITS = {
-    "bt": bradley_terry.fit,
-    "davidson": bradley_terry.davidson,
-    "rao-kupper": bradley_terry.rao_kupper,
-}
 _FARTHEST_ANCHOR = 1_000_000
-_SCORES = np.zeros(len(Outcome))
-"""What side A scored, by outcome."""
-_SCORES[[Outcome.a_much_better, Outcome.a_better, Outcome.a_won]] = 1.0
-_SCORES[[Outcome.tie, Outcome.tied]] = 0.5
-_BOOTSTRAP_ROUNDS = 1000
-_SEED = 20260101
-"""Randomness of bootstrap and simultaneous ranks: fixed, so that anyone gets the same board."""
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
-    """How votes become ratings; `config` pins every number.
-
-    `variant` is one of `VARIANTS` for `graded` and None otherwise. `clustered` lets the votes of
-    one voter depend on each other in the sandwich. `anchor` is a model and the rating it has.
+class Method(Options):
+    """Options that were checked: how the votes of a campaign become ratings.
 
     Raises `InvalidField` for a name, a variant or an option that is unknown, and for options that
     do not go together.
     """
-
-    name: str = "bt"
-    variant: str | None = None
-    interval: str = "sandwich"
-    clustered: bool = False
-    weights: str | None = None
-    ranks: str = "pairwise"
-    anchor: tuple[str, float] | None = None
 
     def __post_init__(self) -> None:
         _one_of("method", self.name, METHOD_NAMES)
@@ -111,28 +83,10 @@ class Method:
                     "The method 'elo' has no intervals, ranges of ranks or weights.", field=name
                 )
 
-    def config(self) -> dict[str, Any]:
+    def config(self, category: str = OVERALL) -> dict[str, Any]:
         """Everything that a board depends on besides the votes."""
-        shared = {
-            "method": self.name,
-            "scale": {"base": scale.BASE, "width": scale.WIDTH, "mean": scale.MEAN},
-            "anchor": self.anchor and {"model": self.anchor[0], "rating": float(self.anchor[1])},
-        }
-        if self.name == "elo":
-            return shared | {"k": K, "interval": None}
-        return shared | {
-            "variant": self.variant,
-            "ties": "half_win" if self.name == "bt" else "modelled",
-            "interval": self.interval,
-            "rounds": _BOOTSTRAP_ROUNDS if self.interval == "bootstrap" else None,
-            "clustered": "voter" if self.clustered else None,
-            "weights": self.weights,
-            "ranks": self.ranks,
-            "level": LEVEL,
-            "min_votes": 1,
-            "unbounded": "one virtual tie, open interval",
-            "tolerance": TOLERANCE,
-        }
+        leaks = "included" if category == categories.UNFILTERED else "excluded"
+        return {"exclusions": "applied", "identity_leaks": leaks, **self.pinned()}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -160,48 +114,15 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One model of a board. Ratings are on the Elo scale, a bound may be infinite.
-
-    Ranks hold inside the row's `component` (from 1, the largest): models of different components
-    share no scale. `grades` counts the graded votes as the model sees them, from won much to lost
-    much. `mean_win_rate` is HELM's: the mean, over the opponents met, of the share won (ties half).
-    """
-
-    model: str
-    rank: int
-    rank_lower: int | None
-    rank_upper: int | None
-    rating: float
-    rating_lower: float
-    rating_upper: float
-    votes: int
-    wins: int
-    losses: int
-    ties: int
-    grades: tuple[int, int, int, int, int]
-    component: int
-    mean_win_rate: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The row as the contract has it: infinite bounds are null."""
-        row = {name: getattr(self, name) for name in _ROW_FIELDS}
-        for bound in ("rating_lower", "rating_upper"):
-            if not math.isfinite(row[bound]):
-                row[bound] = None
-        row["grades"] = list(self.grades)
-        return row
-
-
-_ROW_FIELDS = tuple(f.name for f in fields(Row))
-
-
-@dataclass(frozen=True, slots=True)
 class Warm:
     """Where an earlier fit of a board ended, by model, for a warm start of the next."""
 
     theta: Mapping[str, float]
     start: Start
+
+    @classmethod
+    def of(cls, names: list[str], fitted: Fit) -> Warm:
+        return cls(dict(zip(names, fitted.theta.tolist(), strict=True)), fitted.start())
 
     def known(self, names: list[str]) -> Start:
         theta = np.array([self.theta.get(name, math.nan) for name in names], dtype=np.float64)
@@ -227,77 +148,19 @@ class Board:
     pairs: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Votes:
-    """The votes of one board, with models by their place in `names`."""
-
-    tally: Tally
-    category: str
-    names: list[str]
-    counts: PairCounts
-
-    @classmethod
-    def of(cls, tally: Tally, category: str = OVERALL) -> _Votes:
-        return cls(tally, category, *tally.counted(category))
-
-    def ballots(self) -> Ballots:
-        return self.tally.ballots(self.names, self.category)
-
-    def habits(self) -> Ballots | None:
-        """The ballots in groups by how often voters use the outer grades.
-
-        None where that cannot be known: no vote has a grade, or none has a voter.
-        """
-        ballots = self.ballots()
-        if not self.counts.graded.any() or (ballots.voter < 0).all():
-            return None
-        group = graded.strata_by_habit(ballots.voter, ballots.outcome)
-        return replace(ballots, group=np.unique(group, return_inverse=True)[1])
-
-    def by_habit(self, *, weighted: bool = False) -> list[PairCounts] | None:
-        """Counts of each group of `habits`."""
-        ballots = self.habits()
-        if ballots is None or ballots.group is None:
-            return None
-        group = ballots.group
-        ballots = replace(ballots, weight=self.weight() if weighted else None)
-        return [
-            _count(ballots, len(self.names), np.equal(group, number))
-            for number in range(int(group.max()) + 1)
-        ]
-
-    def weighted(self) -> PairCounts:
-        ballots = replace(self.ballots(), weight=self.weight())
-        return _count(ballots, len(self.names), np.ones(len(ballots.outcome), np.bool_))
-
-    def weight(self) -> FloatArray:
-        """1/propensity of every vote, 1 on the average."""
-        propensity = self.tally.propensities(self.category)
-        unknown = int(np.isnan(propensity).sum())
-        if unknown:
-            raise InvalidField(
-                f"{unknown} votes have no propensity, so they cannot be weighted by it.",
-                field="weights",
-            )
-        weight: FloatArray = 1 / propensity
-        return weight / weight.mean() if len(weight) else weight
-
-
-def _count(ballots: Ballots, n_models: int, chosen: BoolArray) -> PairCounts:
-    weight = ballots.weight
-    counts = PairCounts(n_models, weighted=weight is not None)
-    counts.add(
-        ballots.model_a[chosen],
-        ballots.model_b[chosen],
-        ballots.outcome[chosen],
-        None if weight is None else weight[chosen],
+def _votes_of(tally: Tally, category: str = OVERALL) -> Votes:
+    names, counts = tally.counted(category)
+    return Votes(
+        names,
+        counts,
+        ballots=partial(tally.ballots, names, category),
+        propensity=partial(tally.propensities, category),
     )
-    return counts
 
 
 def supported(tally: Tally) -> Choice:
     """Which model the votes support (`ratings.choice`)."""
-    votes = _Votes.of(tally)
+    votes = _votes_of(tally)
     return choose(votes.counts, votes.by_habit())
 
 
@@ -370,114 +233,33 @@ def compute(
     Raises `InvalidField` for an anchor that has no votes here, and for intervals or weights that
     these votes cannot have.
     """
-    votes = _Votes.of(tally, category)
-    if method.name == "elo":
-        return _elo_board(votes, method, evidence, pairs=pairs)
-    anchor = _anchor(votes.names, method.anchor)
-    fitted = _fitted(votes, method, None if warm is None else warm.known(votes.names))
-    intervals = _intervals(votes, method, fitted)
-    simultaneous = np.random.default_rng(_SEED) if method.ranks == "simultaneous" else None
-    ranks = rank(fitted, intervals, simultaneous)
-    zero = scale.zero_points(fitted.theta, fitted.connectivity, anchor)
-    rows = _rows(
-        votes,
-        rank=ranks.rank,
-        rank_lower=ranks.lower,
-        rank_upper=ranks.upper,
-        rating=scale.to_rating(fitted.theta, zero),
-        rating_lower=scale.to_rating(intervals.lower, zero),
-        rating_upper=scale.to_rating(intervals.upper, zero),
-        component=fitted.connectivity.component + 1,
-    )
-    found = diagnose(fitted) if figures else None
-    return Board(
-        method=method.name,
-        config=method.config(),
-        rows=rows,
-        converged=fitted.converged,
-        components=fitted.connectivity.n_components,
-        fit=None if found is None else _fit_figures(votes, method, fitted, found),
-        evidence=evidence,
-        pairs=pair_data(
-            votes.names,
-            votes.counts,
-            win_rates(fitted).predicted,
-            None if found is None else found.calibration,
-        )
-        if pairs
-        else None,
-        warm=Warm(dict(zip(votes.names, fitted.theta.tolist(), strict=True)), fitted.start()),
-    )
-
-
-def _fitted(votes: _Votes, method: Method, start: Start | None, *, side: bool = False) -> Fit:
-    counts = votes.counts if method.weights is None else votes.weighted()
-    if method.name != "graded":
-        return _FITS[method.name](counts, side=side, start=start)
-    if method.variant == "stereotype":
-        return graded.stereotype(counts, side=side, start=start)
-    weighted = method.weights is not None
-    groups = votes.by_habit(weighted=weighted) if method.variant == "by_voter_habit" else None
-    return graded.fit(groups or counts, side=side, start=start)
-
-
-def _intervals(votes: _Votes, method: Method, fitted: Fit) -> Intervals:
-    if method.interval == "bootstrap":
-        rng = np.random.default_rng(_SEED)
-        return bootstrap(fitted, rng, rounds=_BOOTSTRAP_ROUNDS, level=LEVEL)
-    if not method.clustered:
-        return sandwich(fitted, LEVEL)
-    grouped = votes.habits() if method.variant == "by_voter_habit" else None
-    ballots = replace(
-        grouped or votes.ballots(), weight=None if method.weights is None else votes.weight()
-    )
-    if len(ballots.voter) and ballots.voter.max() < 0:
-        raise InvalidField(
-            "No vote says who cast it, so intervals cannot go by voter.", field="clustered"
-        )
+    votes = _votes_of(tally, category)
     try:
-        return sandwich(fitted, LEVEL, ballots)
-    except BadParameter as error:
-        raise InvalidField(f"{str(error).capitalize()}.", field="clustered") from error
-
-
-def _elo_board(
-    votes: _Votes, method: Method, evidence: dict[str, Any] | None, *, pairs: bool
-) -> Board:
-    """Online Elo in log order. It has no honest interval, so no bounds and no range of ranks."""
-    names, counts, ballots = votes.names, votes.counts, votes.ballots()
-    elo = Elo(len(names))
-    elo.update(ballots.model_a, ballots.model_b, _SCORES[ballots.outcome])
-    rating = elo.result().ratings
-    anchor = _anchor(names, method.anchor)
-    if anchor is not None:
-        rating += anchor.rating - rating[anchor.model]
-    component = connectivity(counts.wins() + counts.ties()).component
-    unknown = np.full(len(names), None)
-    together = component[:, None] == component
-    better = (rating[:, None] > rating) & together
-    foretold = expit((rating[:, None] - rating) / scale.PER_NAT)
-    rows = _rows(
-        votes,
-        rank=1 + better.sum(axis=0),
-        rank_lower=unknown,
-        rank_upper=unknown,
-        rating=rating,
-        rating_lower=np.full(len(names), -np.inf),
-        rating_upper=np.full(len(names), np.inf),
-        component=component + 1,
-    )
+        rated = rate(votes, method, None if warm is None else warm.known(votes.names))
+    except BadOption as error:
+        raise InvalidField(str(error), field=error.option) from error
+    fitted, fit_figures, found = rated.fitted, None, None
+    if figures and fitted is not None:
+        found = diagnose(fitted)
+        fit_figures = _fit_figures(votes, method, fitted, found)
     return Board(
         method=method.name,
-        config=method.config(),
-        rows=rows,
-        converged=True,
-        components=int(component.max(initial=-1)) + 1,
-        fit=None,
+        config=method.config(category),
+        rows=rated.rows,
+        converged=rated.converged,
+        components=rated.components,
+        fit=fit_figures,
         evidence=evidence,
-        warm=None,
-        pairs=pair_data(names, counts, np.where(together, foretold, np.nan)) if pairs else None,
+        pairs=_pairs(votes, rated, found) if pairs else None,
+        warm=None if fitted is None else Warm.of(votes.names, fitted),
     )
+
+
+def _pairs(votes: Votes, rated: Rated, found: Diagnosis | None) -> dict[str, Any]:
+    predicted = rated.foretold if rated.fitted is None else win_rates(rated.fitted).predicted
+    assert predicted is not None  # noqa: S101  who fits nothing foretells
+    calibration = None if found is None else found.calibration
+    return pair_data(votes.names, votes.counts, predicted, calibration)
 
 
 def pair_data(
@@ -516,7 +298,7 @@ def _bins(calibration: Calibration) -> list[dict[str, float]]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _fit_figures(votes: _Votes, method: Method, fitted: Fit, found: Diagnosis) -> dict[str, Any]:
+def _fit_figures(votes: Votes, method: Method, fitted: Fit, found: Diagnosis) -> dict[str, Any]:
     """How well the model fits: `ratings.diagnostics` says how to read calibration and goodness.
 
     `parameters` are the model's local ones in nats, a group of voters each; `side_effect` is what
@@ -526,7 +308,7 @@ def _fit_figures(votes: _Votes, method: Method, fitted: Fit, found: Diagnosis) -
         dict(zip(fitted.likelihood.parameters, column, strict=True))
         for column in fitted.local.T.tolist()
     ]
-    sided = _fitted(votes, method, fitted.start(), side=True)
+    sided = fit(votes, method, fitted.start(), side=True)
     side: dict[str, Any] = {"rating": None, "se": None, "problem": sided.side_problem}
     if sided.side is not None:
         se = sandwich(sided, LEVEL).side_se
@@ -553,33 +335,6 @@ def _fit_figures(votes: _Votes, method: Method, fitted: Fit, found: Diagnosis) -
         "parameters": parameters,
         "side_effect": side,
     }
-
-
-def _anchor(names: list[str], anchor: tuple[str, float] | None) -> scale.Anchor | None:
-    if anchor is None:
-        return None
-    model, rating = anchor
-    if model not in names:
-        raise InvalidField(f"The anchor '{model}' has no votes here.", field="anchor")
-    return scale.Anchor(names.index(model), rating)
-
-
-def _rows(votes: _Votes, **columns: npt.NDArray[Any]) -> tuple[Row, ...]:
-    counts = votes.counts
-    wins, ties = counts.wins(), counts.ties()
-    columns |= {
-        "votes": (wins + wins.T + ties).sum(axis=1).astype(np.int64),
-        "wins": wins.sum(axis=1).astype(np.int64),
-        "losses": wins.sum(axis=0).astype(np.int64),
-        "ties": ties.sum(axis=1).astype(np.int64),
-        "mean_win_rate": counts.mean_win_rates(),
-    }
-    cells = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
-    rated = [
-        Row(name, grades=tuple(seen), **dict(zip(columns, row, strict=True)))
-        for name, seen, row in zip(votes.names, counts.grades().tolist(), cells, strict=True)
-    ]
-    return tuple(sorted(rated, key=lambda row: (-row.rating, row.model)))
 
 
 def board_json(board: Board, *, file: str, category: str = OVERALL) -> dict[str, Any]:
@@ -668,4 +423,6 @@ def _file_categories(by: str, value: Any) -> tuple[str, ...]:
         return categories.of_vote(language=None, category_tag=None, turns=value)
     tags = value.split(",") if by == "category_tag" else [value]
     shown = ("".join(filter(str.isprintable, tag)).strip() for tag in tags)
-    return tuple(f"'{tag}'" if tag == OVERALL else tag for tag in shown if tag)
+    return tuple(
+        f"'{tag}'" if tag in (OVERALL, categories.UNFILTERED) else tag for tag in shown if tag
+    )

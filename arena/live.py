@@ -361,8 +361,8 @@ class _Hub:
                     self._hand_out(message["channel"], json.loads(message["data"]))
                 elif message["channel"] == _FRAMES:  # subscribed, at first or anew by redis-py
                     self._on_subscribed()
-                    self._subscribed.set()
                     self._tell_all_to_look()
+                    self._subscribed.set()  # who comes from now on has missed nothing
 
     def _tell_all_to_look(self) -> None:
         with self._lock:

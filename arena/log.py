@@ -27,7 +27,7 @@ MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
 }
-_PAGE = 4_096
+_PAGE = 1_024
 _TEXTS = ("conversation_a", "conversation_b", "comment", "salt")
 
 
@@ -52,7 +52,7 @@ def pages(
 ) -> Iterator[Columns]:
     """The sealed records of these campaigns in sequence order, then (if asked) voids and skips.
 
-    They come by column, some thousands at a time, fewer where texts are long; whoever takes long to
+    They come by column, a thousand at a time, fewer where texts are long; whoever takes long to
     write one keeps nothing of the database. `until` fixes the log position that the whole export
     stands for; None means the newest. Text is given only where the campaign's consent covers it.
     """

@@ -19,7 +19,11 @@ CASES = 50
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What there is to decide about: an imported vote has no battle, a skipped battle no vote."""
+    """What there is to decide about.
+
+    An imported vote, or one of a log that was restored, has no battle here; a skipped battle has no
+    vote.
+    """
 
     battle: Battle | None
     turns: tuple[Turn, ...]
@@ -61,11 +65,11 @@ class Moderation:
     def find(self, name: str) -> Case | None:
         """The vote with this id or receipt, or the battle with this id."""
         vote = self._store.votes.find(name)
-        battle_id = vote.record.battle_id if vote is not None else name
-        if battle_id is None:
-            return Case(None, (), vote)
+        battle_id = (vote and vote.record.battle_id) or name
         case = self._case(battle_id, self._open_reports())
-        return case if case.battle is not None else None
+        if case.battle is not None:
+            return case
+        return None if vote is None else Case(None, (), vote)
 
     def remarked(self) -> list[LogRow]:
         """Flagged and excluded votes, by the newest remark first."""
@@ -75,13 +79,24 @@ class Moderation:
         """Close the battle's reports; nothing else changes."""
         self._store.battles.handle_reports(battle_id, Act(now(), "report.dismiss", battle_id))
 
-    def take_down(self, battle_id: str) -> None:
-        """Erase the battle's text for good and close its reports. The vote stays.
+    def take_down(self, name: str) -> None:
+        """Erase for good the text of what `find` finds, and close its reports. The vote stays.
 
-        Battles that went on with its text, or drew its prompt again, are erased with it.
+        Battles that went on with its text, or drew its prompt again, are erased with it. Raises
+        `NotFound`.
         """
-        if self._store.battles.get(battle_id) is None:
+        case = self.find(name)
+        if case is None:
             raise NotFound("There is no such battle.")
+        if case.battle is not None:
+            self._take_down_battle(case.battle.id)
+        elif case.vote is not None:
+            vote_id = case.vote.record.id
+            act = Act(now(), "battle.take_down", vote_id)
+            self._store.votes.erase_votes([vote_id], erasure.OPERATOR, act=act)
+            self._live.wake_worker()
+
+    def _take_down_battle(self, battle_id: str) -> None:
         # again, because another can have gone on with one of them just before it was erased
         while kept := self._store.battles.kept_of(battle_id):
             later = sorted(set(kept) - {battle_id})

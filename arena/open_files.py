@@ -1,13 +1,15 @@
-"""How many files and sockets a process may have open: all that the machine allows, or a warning."""
+"""How many files, sockets and connections a process may have open, or a warning that it may not."""
 
 from __future__ import annotations
 
 import resource
 
-from arena.redis_client import MAX_CONNECTIONS
 from arena.settings import Settings
-from arena.store.engine import MOST_CONNECTIONS
 
+MOST_TO_SQL = 40
+"""Connections of one process to PostgreSQL at most."""
+MOST_TO_REDIS = 64
+"""Connections of one client to Redis at most: a web process has three clients, others have two."""
 KEPT_ALIVE = 1000
 """Connections without a request that one web process keeps, beside one for each thread."""
 
@@ -38,7 +40,7 @@ def needed_by_runner(settings: Settings) -> int:
 
 
 def _servers() -> int:
-    return MOST_CONNECTIONS + _REDIS_CLIENTS * MAX_CONNECTIONS + _SPARE
+    return MOST_TO_SQL + _REDIS_CLIENTS * MOST_TO_REDIS + _SPARE
 
 
 def shortage(needed: int, cause: str) -> str | None:

@@ -138,9 +138,12 @@ class Operators:
             raise roster.bad("id", "taken")
         self._replace(current.revision, [*current.entries, entry], "model.add", entry.id, table)
 
-    def change(self, model: str, table: Mapping[str, Any], after: int) -> None:
+    def change(
+        self, model: str, table: Mapping[str, Any], after: int, reason: str | None = None
+    ) -> None:
         """Describe a model anew; what the table leaves out gets its default.
 
+        The `reason`, as that of any change here, is published with it.
         Raises `NotFound`, `BadEntry`, and `Conflict` when the roster is no longer revision `after`.
         """
         current = self._store.roster.current()
@@ -157,23 +160,23 @@ class Operators:
         fresh = asdict(entry)
         details = {name: fresh[name] for name, old in asdict(before).items() if fresh[name] != old}
         entries = [entry if other is before else other for other in current.entries]
-        self._replace(after, entries, "model.change", model, details)
+        self._replace(after, entries, "model.change", model, details, reason=reason)
 
-    def retire(self, model: str) -> None:
+    def retire(self, model: str, reason: str | None = None) -> None:
         """Draw it no more. Its votes, and battles that run, stay; raises `NotFound`, `Conflict`."""
-        self._set_state(model, "retired", "model.retire")
+        self._set_state(model, "retired", "model.retire", reason)
 
-    def bring_back(self, model: str) -> None:
+    def bring_back(self, model: str, reason: str | None = None) -> None:
         """Draw it again; raises `NotFound` or `Conflict`."""
-        self._set_state(model, "active", "model.return")
+        self._set_state(model, "active", "model.return", reason)
 
-    def _set_state(self, model: str, state: str, act: str) -> None:
+    def _set_state(self, model: str, state: str, act: str, reason: str | None) -> None:
         current = self._store.roster.current()
         before = _entry(current, model)
         entries = [
             replace(entry, state=state) if entry is before else entry for entry in current.entries
         ]
-        self._replace(current.revision, entries, act, model, {})
+        self._replace(current.revision, entries, act, model, {}, reason=reason)
 
     def _checked(self, table: Mapping[str, Any]) -> ModelEntry:
         entry = roster.entry_of(table)
@@ -190,9 +193,13 @@ class Operators:
         act: str,
         model: str,
         details: Mapping[str, Any],
+        *,
+        reason: str | None = None,
     ) -> None:
         at = now()
-        self._store.roster.replace(entries, at, after=after, act=Act(at, act, model, dict(details)))
+        told = {} if reason is None else {"reason": reason}
+        done = Act(at, act, model, {**details, **told})
+        self._store.roster.replace(entries, at, after=after, act=done, reason=reason)
 
     # --- testing ----------------------------------------------------------------------------
 

@@ -16,9 +16,7 @@ from redis.sentinel import (
 )
 
 from arena.addresses import RedisAddress, redis_address
-
-MAX_CONNECTIONS = 64
-"""Connections of one client at most: a web process has three clients, others have two."""
+from arena.open_files import MOST_TO_REDIS
 
 
 def connect(url: str, *, patience: float) -> redis.Redis:
@@ -32,7 +30,7 @@ def connect(url: str, *, patience: float) -> redis.Redis:
         "socket_timeout": patience,
         "socket_connect_timeout": patience,
         "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        "max_connections": MAX_CONNECTIONS,
+        "max_connections": MOST_TO_REDIS,
         "timeout": patience,  # for a connection, when more threads than that want one
     }
     address = redis_address(url)

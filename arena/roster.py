@@ -52,11 +52,7 @@ def draw(models: Sequence[str], rng: random.Random) -> Draw:
 
 def active(revision: RosterRevision, campaign: str) -> list[str]:
     """Ids of the models that may be drawn in a campaign, in roster order."""
-    return [
-        entry.id
-        for entry in revision.entries
-        if entry.state == "active" and (not entry.campaigns or campaign in entry.campaigns)
-    ]
+    return [entry.id for entry in revision.entries if entry.plays_in(campaign)]
 
 
 def spent(revision: RosterRevision, today: Mapping[str, Usage]) -> set[str]:
@@ -117,6 +113,11 @@ def _seconds_of_day_left(at: datetime) -> int:
 def known(history: Sequence[RosterRevision]) -> dict[str, ModelEntry]:
     """Every model that ever stood in the roster, as it was described last."""
     return {entry.id: entry for revision in history for entry in revision.entries}
+
+
+def until(history: Sequence[RosterRevision], at: str) -> list[RosterRevision]:
+    """The revisions that there were at this time."""
+    return [revision for revision in history if revision.at <= at]
 
 
 def public(history: Sequence[RosterRevision], campaigns: Set[str]) -> list[dict[str, Any]]:

@@ -20,8 +20,8 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from arena import logs, metrics
-from arena.battle import FAILED, INTERRUPTED, SIDES, Answer, Battle, Frame, Message, Side
+from arena import identity, logs, metrics
+from arena.battle import FAILED, INTERRUPTED, SIDES, Answer, Battle, Frame, Leak, Message, Side
 from arena.breaker import Prober
 from arena.checkup import Checkup
 from arena.errors import EndpointError, LeaseLost, LiveLost, Unavailable
@@ -37,32 +37,15 @@ from arena.interfaces import (
     Store,
 )
 from arena.leases import RUNNER, Watch
+from arena.pacing import Lockstep
 
 _log = logging.getLogger(__name__)
 
 _TRIES = 5  # waits of 0.5, 1, 2 and 4 seconds: a restarting endpoint comes back
 _RETRY_SECONDS = 0.5
 _COMMIT_RETRY_SECONDS = 1.0
-_STEP = 8  # code points; whole chunks of an endpoint would show where its words end
-_DRAIN_TICKS = 8  # once both answers are complete, the rest is shown within about a second
-_DRAIN_STEP = 48
 _COMMITTERS = 4
 _SIGNAL_SECONDS = 0.4
-
-
-def next_step(received: tuple[int, int], shown: tuple[int, int], complete: bool) -> tuple[int, int]:
-    """How many more code points of each side to show at this tick.
-
-    Until both answers are complete both sides show the same amount, a multiple of `_STEP`: what
-    the slower one has. So neither the end of the shorter one nor the slower one's way of cutting
-    its text into chunks can be seen.
-    """
-    if not complete:
-        step = min(received) // _STEP * _STEP - shown[0]
-        return step, step
-    left = received[0] - shown[0], received[1] - shown[1]
-    step = max(_DRAIN_STEP, math.ceil(max(left) / _DRAIN_TICKS))
-    return min(step, left[0]), min(step, left[1])
 
 
 @dataclass(slots=True)
@@ -71,6 +54,7 @@ class _Side:
 
     model: ModelEntry
     messages: Sequence[Message]
+    lookout: identity.Lookout
     arrived: deque[str] = field(default_factory=deque)
     pending: str = ""
     shown: list[str] = field(default_factory=list)
@@ -102,6 +86,7 @@ class _Side:
     def show(self, step: int) -> str:
         text, self.pending = self.pending[:step], self.pending[step:]
         self.shown.append(text)
+        self.lookout.see(text)
         self.shown_length += len(text)
         self.shows_text = self.shows_text or bool(text.strip())
         return text
@@ -125,20 +110,26 @@ class _RunningTurn:
     frames: list[Frame] = field(default_factory=list)
     stopping: bool = False
     ending: bool = False
+    pace: Lockstep = field(default_factory=Lockstep)
     context: Context = field(default_factory=copy_context)
     taken_in: float = field(default_factory=time.monotonic)
 
-    def tick(self) -> LiveFrame | None:
-        """Advance both sides in lockstep; None when there is nothing to show."""
-        complete = all(side.finished is not None for side in self.sides)  # before receiving
+    def tick(self, now: float) -> LiveFrame | None:
+        """Advance both sides in lockstep; None when there is nothing to show.
+
+        `now` is by the clock of `taken_in`.
+        """
+        if self.stopping and not self.stoppable:
+            self.pace.latest = 0.0  # what is there to judge comes at once
         a, b = self.sides
-        step = next_step((a.receive(), b.receive()), (a.shown_length, b.shown_length), complete)
+        ended = a.finished is not None, b.finished is not None  # before receiving
+        step = self.pace.step(now - self.taken_in, (a.receive(), b.receive()), ended)
         if step == (0, 0):
             return None
         frame = Frame(a.show(step[0]), b.show(step[1]))
         self.frames.append(frame)
         if len(self.frames) == 1:
-            metrics.FIRST_FRAME.labels(metrics.here()).observe(time.monotonic() - self.taken_in)
+            metrics.FIRST_FRAME.labels(metrics.here()).observe(now - self.taken_in)
         return LiveFrame(self.battle.id, self.number, len(self.frames) - 1, frame)
 
     def failure(self) -> tuple[Side, EndpointError] | None:
@@ -167,6 +158,11 @@ class _RunningTurn:
     def cancel(self) -> None:
         for side in self.sides:
             side.cancel()
+
+    def leaks(self) -> list[Leak]:
+        """The names that the shown text gives away, one of a side at most."""
+        found = zip(SIDES, (side.lookout.found() for side in self.sides), strict=True)
+        return [Leak(side, name) for side, name in found if name is not None]
 
     def steps(self) -> list[tuple[int, int]]:
         return [(len(frame.a), len(frame.b)) for frame in self.frames]
@@ -274,9 +270,15 @@ class Runner:
         whole = self._store.battles.whole(battle.id)
         assert whole is not None  # noqa: S101  it has just been claimed
         entries = {entry.id: entry for r in self._store.roster.history() for entry in r.entries}
-        a, b = (_Side(entries[battle.model(side)], whole.messages(side)) for side in SIDES)
+        models = [entries[battle.model(side)] for side in SIDES]
+        names = identity.names_of(models, whole.prompts())
+        a, b = (
+            _Side(model, whole.messages(side), identity.Lookout(names))
+            for model, side in zip(models, SIDES, strict=True)
+        )
         context = logs.context(battle=battle.id, turn=battle.turn)
-        return _RunningTurn(battle, battle.turn, (a, b), context=context)
+        pace = Lockstep(self._deadlines.total)
+        return _RunningTurn(battle, battle.turn, (a, b), pace=pace, context=context)
 
     # --- reading one answer -----------------------------------------------------------------
 
@@ -353,7 +355,7 @@ class Runner:
                 turn.stop()
                 self._end(turn, self._finish)
                 continue
-            frame = turn.tick()
+            frame = turn.tick(time.monotonic())
             if frame is not None:
                 frames.append(frame)
             if turn.complete:
@@ -423,7 +425,12 @@ class Runner:
     def _finish(self, turn: _RunningTurn) -> bool:
         a, b = turn.sides
         return self._store.battles.finish_turn(
-            turn.battle.id, turn.number, (a.answer(), b.answer()), turn.steps(), self.id
+            turn.battle.id,
+            turn.number,
+            (a.answer(), b.answer()),
+            turn.steps(),
+            self.id,
+            leaks=turn.leaks(),
         )
 
     @metrics.timed(metrics.TURN_COMMITS, "failed")

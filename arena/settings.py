@@ -6,8 +6,11 @@ test compares it with the README.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import math
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,11 +18,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from arena.addresses import database_url, redis_address
+from arena.addresses import database_url, is_shared, redis_address
 from arena.errors import BadSetting
+from arena.notes import Signer
 
 SECRET_KEY_CHARS = 32
 """Fewest characters of a key that signs cookies."""
+
+_SIGNING_KEY = re.compile("[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,12 @@ def _at_least(length: int) -> Callable[[str], str]:
     return parse
 
 
+def _signing_key(text: str) -> str:
+    if not _SIGNING_KEY.fullmatch(text):
+        raise ValueError("64 hexadecimal digits, as 'openssl rand -hex 32' prints them")
+    return text
+
+
 def _log_level(text: str) -> str:
     levels = ("DEBUG", "INFO", "WARNING", "ERROR")
     if text.upper() not in levels:
@@ -136,7 +148,7 @@ class Settings:
         "ARENA_DATA",
         "./data",
         _path,
-        "The data folder: database, embedded Redis, secret key.",
+        "The data folder: database, embedded Redis, keys.",
     )
     database_url: str = _setting(
         "DATABASE_URL",
@@ -180,6 +192,14 @@ class Settings:
         None,
         _at_least(SECRET_KEY_CHARS),
         "Signs voters' cookies; the same on every machine. Not set: made once, in the data folder.",
+        secret=True,
+    )
+    given_signing_key: str | None = _setting(
+        "ARENA_SIGNING_KEY",
+        None,
+        _signing_key,
+        "Signs receipts and the log's heads, 64 hex digits; the same on every machine and for "
+        "good. Not set: made once, in the data folder; on many machines, of ARENA_SECRET_KEY.",
         secret=True,
     )
     cookie_secure: bool = _setting(
@@ -350,18 +370,55 @@ class Settings:
         if self.given_secret_key is not None:
             return self.given_secret_key
         file = self.data / "secret.key"
-        try:
-            if not file.exists():
-                _write_once(file, secrets.token_hex(32))
-            key = file.read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadSetting(f"The secret key in {file} cannot be used: {error}.") from error
+        key = _kept_key(file, "secret")
         if len(key) < SECRET_KEY_CHARS:
             raise BadSetting(
                 f"The secret key in {file} is shorter than {SECRET_KEY_CHARS} characters: "
                 "restore it, or delete the file to make a new one (voters then start afresh)."
             )
         return key
+
+    def signing_key(self) -> str:
+        """The key that signs receipts and heads: `shared_signing_key`, else one kept in the data
+        folder. 64 hex digits; made and refused as `secret_key` is.
+        """
+        if (shared := self.shared_signing_key()) is not None:
+            return shared
+        file = self.data / "signing.key"
+        key = _kept_key(file, "signing")
+        if not _SIGNING_KEY.fullmatch(key):
+            raise BadSetting(
+                f"The signing key in {file} is not 64 hexadecimal digits: restore it from a "
+                "backup. A new one, made if you delete the file, is another signature: nobody "
+                "could check the receipts and heads of the old one against it."
+            )
+        return key
+
+    def shared_signing_key(self) -> str | None:
+        """The key that every machine of this arena has: `ARENA_SIGNING_KEY`, or where a database is
+        shared one that follows from the `ARENA_SECRET_KEY`. None: neither is there.
+        """
+        if (
+            self.given_signing_key is None
+            and self.given_secret_key
+            and is_shared(self.database_url)
+        ):
+            secret = self.given_secret_key.encode()
+            return hmac.new(secret, b"arena signing key", hashlib.sha256).hexdigest()
+        return self.given_signing_key
+
+    def has_signing_key(self) -> bool:
+        """Whether there is one already."""
+        return self.shared_signing_key() is not None or (self.data / "signing.key").exists()
+
+    @property
+    def demo_folder(self) -> Path:
+        """Where the demo's processes say how they are reached."""
+        return self.data / "demo"
+
+    def signer(self) -> Signer:
+        """Who signs with `signing_key`. Raises `BadSetting` as it does."""
+        return Signer(bytes.fromhex(self.signing_key()))
 
 
 def _table() -> Iterator[tuple[str, Variable]]:
@@ -381,6 +438,16 @@ def markdown_table() -> str:
         default = f"`{one.default}`" if one.default else "not set"
         lines.append(f"| `{one.name}` | {default} | {one.help} |")
     return "\n".join(lines)
+
+
+def _kept_key(file: Path, what: str) -> str:
+    """The text of a key's file, which the first process to ask makes; raises `BadSetting`."""
+    try:
+        if not file.exists():
+            _write_once(file, secrets.token_hex(32))
+        return file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"The {what} key in {file} cannot be used: {error}.") from error
 
 
 def _write_once(file: Path, text: str) -> None:

@@ -91,7 +91,8 @@ def run(
     with only_one(lock):
         try:
             if prepare is not None:
-                prepare()
+                with _interrupting():
+                    prepare()
         except KeyboardInterrupt:
             return 0
         with _Signals() as signals:
@@ -214,6 +215,18 @@ def only_one(lock: Path) -> Iterator[None]:
         finally:
             # left in place, emptied: removing it could let two processes lock two files
             file.truncate(0)
+
+
+@contextmanager
+def _interrupting() -> Iterator[None]:
+    """Let every signal that asks us to stop raise `KeyboardInterrupt`, as Ctrl-C does."""
+    heard = [one for one in _Signals.STOP if signal.getsignal(one) is not signal.SIG_IGN]
+    old = {number: signal.signal(number, signal.default_int_handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 class _Signals:

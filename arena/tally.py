@@ -1,5 +1,7 @@
 """The votes of one campaign as a rating needs them: columns of numbers, 26 bytes a vote.
 
+A flagged vote counts in the category `UNFILTERED` alone, which has all votes that were not removed.
+
 Nothing is kept for each board: its counts are made anew when it is computed, which takes a
 millisecond for each hundred thousand votes.
 """
@@ -16,21 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from arena.boards import OVERALL
-from ratings.comparisons import FloatArray, IndexArray, Outcome, PairCounts
+from arena.categories import UNFILTERED
+from ratings.comparisons import BoolArray, FloatArray, IndexArray, Outcome, PairCounts, outcome_of
 from ratings.intervals import Ballots
-
-_OUTCOMES = {
-    (2, "model_a"): Outcome.a_much_better,
-    (1, "model_a"): Outcome.a_better,
-    (0, "tie"): Outcome.tie,
-    (0, "both_bad"): Outcome.tie,
-    (-1, "model_b"): Outcome.b_better,
-    (-2, "model_b"): Outcome.b_much_better,
-    (None, "model_a"): Outcome.a_won,
-    (None, "tie"): Outcome.tied,
-    (None, "both_bad"): Outcome.tied,
-    (None, "model_b"): Outcome.b_won,
-}
 
 _TYPES: dict[str, type] = {
     "seq": np.int64,
@@ -43,6 +33,7 @@ _TYPES: dict[str, type] = {
 }
 _Key = TypeVar("_Key", bound=Hashable)
 _REMOVED = -1  # below every outcome
+_FLAGGED = -2  # of a flagged vote: this minus its outcome
 _WINNER_ONLY = Outcome.a_won  # this and the outcomes above it
 _NOBODY = -1
 _VOTER_BITS = 63
@@ -62,7 +53,7 @@ class Vote(NamedTuple):
 
 
 class Tally:
-    """Votes as they come; any of them can be taken out again."""
+    """Votes as they come; any of them can be taken out again, or flagged."""
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
@@ -74,6 +65,7 @@ class Tally:
         self._filled = 0
         self._votes: Counter[str] = Counter()
         self._graded = 0
+        self._flagged = 0
 
     def add(self, vote: Vote) -> None:
         """Count a vote; raises `ValueError` as `add_columns`."""
@@ -102,7 +94,7 @@ class Tally:
             seq=np.fromiter(seq, np.int64, n),
             model_a=numbered(model_a, names),
             model_b=numbered(model_b, names),
-            outcome=np.fromiter(map(outcome, grade, winner), np.int8, n),
+            outcome=np.fromiter(map(outcome_of, grade, winner), np.int8, n),
             voter=voter_keys(voter or [None] * n),
             propensity=np.array(propensity or [math.nan] * n, np.float32),
             kind=numbered(categories or [()] * n, kinds),
@@ -152,22 +144,56 @@ class Tally:
 
         Raises `ValueError` when no vote has this `seq`, or it was removed before.
         """
-        place = int(np.searchsorted(self._columns["seq"][: self._filled], seq))
+        place = self._place(seq)
         outcomes = self._columns["outcome"]
-        is_there = place < self._filled and self._columns["seq"][place] == seq
-        if not is_there or outcomes[place] == _REMOVED:
-            raise ValueError(f"there is no vote {seq} to remove")
+        if outcomes[place] == _REMOVED:
+            raise ValueError(f"there is no vote {seq} to remove any more")
+        if outcomes[place] <= _FLAGGED:
+            self._flagged -= 1
+            touched = {UNFILTERED}
+        else:
+            touched = self._uncount(place)
+        outcomes[place] = _REMOVED
+        return frozenset(touched)
+
+    def flag(self, seq: int) -> frozenset[str]:
+        """Leave a vote in `UNFILTERED` alone; returns the categories that this changes.
+
+        None for one that is flagged or removed already. Raises `ValueError` when no vote has this
+        `seq`.
+        """
+        place = self._place(seq)
+        outcomes = self._columns["outcome"]
+        if outcomes[place] <= _REMOVED:
+            return frozenset()
+        touched = self._uncount(place)
+        self._flagged += 1
+        outcomes[place] = _FLAGGED - outcomes[place]
+        return frozenset({UNFILTERED, *touched})
+
+    def _place(self, seq: int) -> int:
+        place = int(np.searchsorted(self._columns["seq"][: self._filled], seq))
+        if place == self._filled or self._columns["seq"][place] != seq:
+            raise ValueError(f"there is no vote {seq} to remove or flag")
+        return place
+
+    def _uncount(self, place: int) -> set[str]:
         keys = list(self._kinds)[self._columns["kind"][place]]
         self._count(keys, -1)
-        self._graded -= int(outcomes[place] < _WINNER_ONLY)
-        outcomes[place] = _REMOVED
-        return frozenset({OVERALL, *keys})
+        self._graded -= int(self._columns["outcome"][place] < _WINNER_ONLY)
+        return {OVERALL, *keys}
 
     def categories(self) -> list[str]:
-        """The whole, then the categories that have votes, sorted."""
-        return [OVERALL, *sorted(k for k, n in self._votes.items() if n and k != OVERALL)]
+        """The whole, then the categories that have votes, sorted.
+
+        `UNFILTERED` is one of them where votes are flagged: without any it would be the whole.
+        """
+        there = {key for key, votes in self._votes.items() if votes} - {OVERALL}
+        return [OVERALL, *sorted(there | ({UNFILTERED} if self._flagged else set()))]
 
     def votes(self, category: str = OVERALL) -> int:
+        if category == UNFILTERED:
+            return self._votes[OVERALL] + self._flagged
         return self._votes[category]
 
     def graded(self) -> int:
@@ -181,14 +207,12 @@ class Tally:
 
     def counted(self, category: str = OVERALL) -> tuple[list[str], PairCounts]:
         """The models that have votes, sorted by name, and their counts in that order."""
-        chosen = self._chosen(category)
-        model_a, model_b = self._taken("model_a", chosen), self._taken("model_b", chosen)
-        seen = np.bincount(model_a, minlength=len(self._ids))
-        seen += np.bincount(model_b, minlength=len(self._ids))
+        chosen, counts = self._chosen(category), PairCounts(len(self._ids))
+        counts.add(*(self._taken(name, chosen) for name in ("model_a", "model_b", "outcome")))
+        met: BoolArray = np.asarray(counts.counts.any(axis=0))
+        seen: BoolArray = np.asarray(met.any(axis=0) | met.any(axis=1))
         names = sorted(name for name, number in self._ids.items() if seen[number])
-        counts, place = PairCounts(len(names)), self._place_of(names)
-        counts.add(place[model_a], place[model_b], self._taken("outcome", chosen))
-        return names, counts
+        return names, counts.selected([self._ids[name] for name in names])
 
     def ballots(self, names: list[str], category: str = OVERALL) -> Ballots:
         """The votes one by one, in log order; models by their place in `names`."""
@@ -212,7 +236,9 @@ class Tally:
     def _chosen(self, category: str) -> IndexArray | None:
         """The places of the votes that count in a category, in log order; None: all of them."""
         outcomes = self._columns["outcome"][: self._filled]
-        counts = None if self._votes[OVERALL] == self._filled else outcomes != _REMOVED
+        if category == UNFILTERED:
+            return np.flatnonzero(outcomes != _REMOVED)
+        counts = None if self._votes[OVERALL] == self._filled else outcomes > _REMOVED
         if category == OVERALL:
             return None if counts is None else np.flatnonzero(counts)
         inside = np.array([category in keys for keys in self._kinds], dtype=np.bool_)
@@ -221,7 +247,12 @@ class Tally:
 
     def _taken(self, name: str, chosen: IndexArray | None) -> npt.NDArray[Any]:
         column = self._columns[name][: self._filled]
-        return column if chosen is None else column[chosen]
+        if chosen is None:
+            return column
+        taken = column[chosen]
+        if name == "outcome" and self._flagged:
+            return np.where(taken <= _FLAGGED, _FLAGGED - taken, taken)
+        return taken
 
     def _column(self, name: str, category: str) -> npt.NDArray[Any]:
         return self._taken(name, self._chosen(category))
@@ -233,18 +264,13 @@ class Tally:
     def _append(self, n: int, **fresh: npt.NDArray[Any]) -> None:
         start, self._filled = self._filled, self._filled + n
         for name, column in fresh.items():
-            if self._filled > len(self._columns[name]):  # one by one: two of each would be many
-                room = max(self._filled, len(self._columns[name]) * 9 // 8)
-                self._columns[name] = np.resize(self._columns[name], room)
+            old = self._columns[name]
+            if self._filled > len(old):  # one by one: two of each would be many
+                room = max(self._filled, len(old) * 9 // 8)
+                # what is not written to takes no memory yet; np.resize would write, twice as much
+                self._columns[name] = np.empty(room, old.dtype)
+                self._columns[name][:start] = old[:start]
             self._columns[name][start : self._filled] = column
-
-
-def outcome(grade: int | None, winner: str) -> Outcome:
-    """What a vote says; raises `ValueError` when grade and winner contradict each other."""
-    found = _OUTCOMES.get((grade, winner))
-    if found is None:
-        raise ValueError(f"grade {grade!r} and winner {winner!r} do not make a vote")
-    return found
 
 
 def voter_keys(voters: Sequence[str | None]) -> npt.NDArray[np.int64]:

@@ -14,19 +14,22 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from arena import boards, categories, metrics
+from arena import boards, categories, metrics, sealing
 from arena.boards import OVERALL
 from arena.clock import now, rfc3339
 from arena.counting import Event, Page, Pages
 from arena.erasure import RETENTION
-from arena.errors import ArenaError, LeaseLost, Unavailable
-from arena.interfaces import Lease, LiveBuffer, PairTable, Snapshot, Store
+from arena.errors import ArenaError, ForkedLog, InvalidField, LeaseLost, Unavailable
+from arena.events import Teller
+from arena.interfaces import Head, Lease, LiveBuffer, PairTable, Snapshot, Store
 from arena.leaderboard import (
     METHOD_NAMES,
+    Board,
     Method,
     Warm,
     compute,
@@ -35,8 +38,11 @@ from arena.leaderboard import (
     decision_is_due,
 )
 from arena.leases import WORKER, Watch, take_if_abandoned
-from arena.memory import give_back, return_large_blocks
+from arena.memory import give_back, return_blocks
+from arena.notes import Signer
+from arena.records import LogRow
 from arena.tally import Tally
+from arena.tree import Heads
 
 _log = logging.getLogger(__name__)
 
@@ -48,11 +54,15 @@ _PUBLISH_SECONDS = 0.5  # a board is published at most this often, however fast 
 _OTHER_METHODS_SECONDS = 5.0  # the same, for boards of methods that are not the campaign's own
 _SHARE_OF_TIME = 4  # a board that takes long to compute rests this many times as long
 _FIGURES_SECONDS = 30.0  # how well a model fits is told at most this often: it takes long
+_HEAD_SECONDS = 1.0  # what is sealed waits at most so long for a board to be signed with
 _VOID_RATES_SECONDS = 60.0  # they are counted over all battles: over a second for a million
 _UNHURRIED_SECONDS = 0.5  # so long boards are published with what is drawn beside them
 _THIN_SECONDS = 60.0
+_DOWNLOADS_TAKE = timedelta(hours=1)  # whoever has the rows of a head asks for its manifest then
 _THIN_BATCH = 500  # votes wait for the transaction
+_TELL_SECONDS = 1.0
 _ERASE_SECONDS = 60.0
+_ERASE_RESTORED_SECONDS = 3600.0  # no index leads to them: all texts are looked through
 _ERASE_BATCH = 50  # votes wait for this transaction too
 _FAILED_SECONDS = 60.0  # a board that fails is left alone for so long
 
@@ -65,6 +75,7 @@ class Worker:
         store: Store,
         live: LiveBuffer,
         *,
+        signer: Signer,
         poll: float,
         lease_seconds: float,
         retention_days: int | None = None,
@@ -72,6 +83,7 @@ class Worker:
         self.id = secrets.token_hex(8)
         self._store = store
         self._live = live
+        self._signer = signer
         self._poll = poll
         self._retention = None if retention_days is None else timedelta(retention_days)
         self._beat_seconds = lease_seconds / 3
@@ -79,7 +91,7 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Take the lease, work, and begin again when it is lost, until `stop` is set."""
-        return_large_blocks()
+        return_blocks(2**20)
         while not stop.is_set():
             try:
                 lease = take_if_abandoned(self._store.leases, self._watch, WORKER, self.id)
@@ -97,11 +109,14 @@ class Worker:
 
     def _work(self, lease: Lease, stop: threading.Event) -> None:
         with _Heart(self._store, lease, self._beat_seconds) as heart:
-            shift = _Shift(self._store, self._live, lease, heart, self._retention)
+            heads = Heads(self._store.votes, self._store.trees, self._signer, lease, heart.check)
+            shift = _Shift(self._store, self._live, lease, heart, heads, retention=self._retention)
             while not stop.is_set():
                 heart.check()
                 if shift.seal() == _SEAL_BATCH:
                     continue  # a large import: no board of half of it
+                if shift.tell():
+                    continue  # they are sealed first
                 shift.erase_old()
                 waiting = shift.publish()
                 self._live.wait_for_work(
@@ -193,17 +208,60 @@ class _Campaign:
 
     def boards(self, campaign: str) -> Iterator[tuple[_Key, _Pinned]]:
         """The boards this campaign has now, each with its method."""
-        for category in filter(self._has_board, self.tally.categories()):
+        # one that was published and has lost its last vote is published without it
+        there = sorted({*self.tally.categories(), *self.published})
+        for category in filter(self._has_board, there):
             for pinned in self.methods:
-                yield _Key(pinned.other, campaign, category, pinned.method.name), pinned
+                key = _Key(pinned.other, campaign, category, pinned.method.name)
+                yield key, replace(pinned, config_hash=_hash_of(pinned.method, category))
 
     def _has_board(self, category: str) -> bool:
-        if category in {OVERALL, *self.published}:
+        if category in {OVERALL, categories.UNFILTERED, *self.published}:
             return True
         votes = self.tally.votes(category)
         if category == categories.PEOPLE and votes == self.tally.votes():
             return False  # nobody else votes here: it would be the whole board once more
         return votes >= MIN_CATEGORY_VOTES
+
+
+class _Counts:
+    """What was counted of the log up to `position`: a pure function of that part of it."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.campaigns: dict[str, _Campaign] = defaultdict(_Campaign)
+        self.sealings = 0
+
+    def add(self, page: Page) -> None:
+        """Count the records that follow."""
+        for name in page.campaigns():
+            campaign = self.campaigns[name]
+            touched = page.count(name, campaign.tally)
+            campaign.touch(page.last, {OVERALL, categories.UNFILTERED, *touched})
+        for event in page.events:
+            try:
+                self._follow(event)
+            except Exception as error:  # noqa: BLE001  one odd record must not stop all boards
+                _log.error("the record at %d is left out of the board: %s", event.seq, error)
+        self.position = page.last
+
+    def _follow(self, event: Event) -> None:
+        if event.type == "method":
+            campaign = self.campaigns[event.campaign]
+            campaign.pin(event.data or {})
+            campaign.touch(event.seq, campaign.tally.categories())
+        elif event.type == "sealing":
+            self.sealings += 1
+        elif event.type == "exclusion" and event.vote is not None:
+            name, seq = event.vote
+            campaign = self.campaigns[name]
+            if seq not in campaign.excluded:
+                campaign.excluded.add(seq)
+                campaign.touch(event.seq, {categories.UNFILTERED, *campaign.tally.remove(seq)})
+        elif event.type == "flag" and event.vote is not None:
+            name, seq = event.vote
+            campaign = self.campaigns[name]
+            campaign.touch(event.seq, campaign.tally.flag(seq))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +276,44 @@ class _Pinned:
 def _methods(official: Method) -> list[_Pinned]:
     others = [Method(name) for name in METHOD_NAMES if name != official.name]
     return [
-        _Pinned(method, config_hash(method.config()), method is not official)
+        _Pinned(method, _hash_of(method, OVERALL), method is not official)
         for method in (official, *others)
     ]
+
+
+@lru_cache(maxsize=2**14)  # for all boards: they are asked for in turn, a shorter memory has none
+def _hash_of(method: Method, category: str) -> str:
+    return config_hash(method.config(category))
+
+
+def _snapshot(
+    key: _Key,
+    board: Board,
+    config_hash: str,
+    *,
+    tally: Tally,
+    position: int,
+    at: str,
+    fit: dict[str, Any] | None,
+) -> Snapshot:
+    return Snapshot(
+        campaign=key.campaign,
+        category=key.category,
+        method=board.method,
+        log_position=position,
+        published_at=at,
+        config=board.config,
+        config_hash=config_hash,
+        rows=[row.to_json() for row in board.rows],
+        voters=tally.voters(key.category),
+        official=not key.other,
+        details={
+            "fit": fit,
+            "evidence": board.evidence,
+            "converged": board.converged,
+            "components": board.components,
+        },
+    )
 
 
 class _Shift:
@@ -232,15 +325,23 @@ class _Shift:
         live: LiveBuffer,
         lease: Lease,
         heart: _Heart,
+        heads: Heads,
+        *,
         retention: timedelta | None,
     ) -> None:
         self._store = store
         self._live = live
         self._lease = lease
         self._heart = heart
-        self._position = 0
+        self._heads = heads
+        self._is_forked = False
+        self._head_at = -math.inf  # and of which size the newest head is
+        self._head_size = -1
+        self._teller = Teller(store, lease)
+        self._tell_at = -math.inf
         self._pages = Pages(store, lease)
-        self._campaigns: dict[str, _Campaign] = defaultdict(_Campaign)
+        self._counts = _Counts()
+        self._campaigns = self._counts.campaigns
         self._warm: dict[_Key, Warm | None] = {}
         self._published: dict[_Key, tuple[int, str]] = {}  # log position and configuration
         self._rests_until: dict[_Key, float] = {}
@@ -252,6 +353,9 @@ class _Shift:
         self._thin_at = -math.inf
         self._retention = retention
         self._erase_at = -math.inf
+        self._erase_restored_at = -math.inf
+        self._sealings = 0  # that have their boards
+        self._sealings_from = -math.inf
         for campaign in store.campaigns.all():
             self._campaigns[campaign.id].touch(0, [OVERALL])
             offered = store.snapshots.offered([campaign.id])
@@ -270,38 +374,115 @@ class _Shift:
     @metrics.timed(metrics.WORK, "count")
     def _count(self) -> None:
         """Count what was sealed since the last time."""
-        for page in self._pages.after(self._position):
-            self._count_page(page)
-            self._position = page.last
+        for page in self._pages.after(self._counts.position):
+            self._counts.add(page)
             self._heart.check()
 
-    def _count_page(self, page: Page) -> None:
-        for name in page.campaigns():
-            campaign = self._campaigns[name]
-            touched = page.count(name, campaign.tally)
-            campaign.touch(page.last, {OVERALL, *touched})
-        for event in page.events:
-            try:
-                self._follow(event)
-            except (ArenaError, KeyError, TypeError, ValueError) as error:
-                # one odd record must not stop all boards
-                _log.error("the record at %d is left out of the board: %s", event.seq, error)
+    # --- sealed boards --------------------------------------------------------------------------
 
-    def _follow(self, event: Event) -> None:
-        if event.type == "method":
-            campaign = self._campaigns[event.campaign]
-            campaign.pin(event.data or {})
-            campaign.touch(event.seq, campaign.tally.categories())
-        elif event.type == "exclusion" and event.vote is not None:
-            name, seq = event.vote
-            campaign = self._campaigns[name]
-            if seq not in campaign.excluded:
-                campaign.excluded.add(seq)
-                campaign.touch(event.seq, campaign.tally.remove(seq))
+    def _make_all_sealed(self) -> None:
+        """Make the boards of every sealing that has its place and no boards yet."""
+        counted, made = self._counts.sealings, 0
+        if self._sealings == counted or time.monotonic() < self._sealings_from:
+            return
+        self._sealings_from = time.monotonic() + _FAILED_SECONDS
+        waiting = self._store.sealed.waiting()
+        for row in waiting:
+            with self._alone(f"the sealing of {row.record.campaign} at {row.seq}"):
+                self._make_sealed_boards(row)
+                made += 1
+        if made == len(waiting):
+            self._sealings, self._sealings_from = counted, -math.inf
+
+    def _make_sealed_boards(self, row: LogRow) -> None:
+        """Of all records up to this one and of no other, whatever was counted since."""
+        name, position = row.record.campaign, row.seq or 0
+        counts = _Counts()
+        for page in self._pages.until(position):
+            counts.add(page)
+            self._heart.check()
+        head = self._heads.at(position)
+        self._store.trees.add_head(self._lease, head)
+        history = self._store.roster.history()
+        try:
+            made = [
+                sealing.sealed_board(row, board, history, head)
+                for board in self._boards_to_seal(name, counts, row.record.timestamp)
+            ]
+        except (ForkedLog, LeaseLost, Unavailable):
+            raise
+        except (ArenaError, ArithmeticError, ValueError) as error:
+            # the same records will never give another answer
+            self._store.votes.append([(sealing.failed_record(row, str(error)), None)], self._lease)
+            _log.error("%s sealed at %d gives no board: %s", name, position, error)
+            return
+        self._store.sealed.add(self._lease, made, sealing.sealed_record(made))
+        _log.info("sealed %d boards of %s at log position %d", len(made), name, position)
+
+    def _boards_to_seal(self, name: str, counts: _Counts, at: str) -> Iterator[Snapshot]:
+        """The campaign's official boards, computed from nothing but what was counted."""
+        campaign = counts.campaigns[name]
+        for key, pinned in campaign.boards(name):
+            if key.other:
+                continue
+            try:
+                board = compute(
+                    campaign.tally,
+                    pinned.method,
+                    category=key.category,
+                    evidence=campaign.evidence,
+                    figures=key.category == OVERALL,
+                )
+            except InvalidField as error:  # such as an anchor that no vote here knows
+                if key.category == OVERALL:
+                    raise
+                _log.error("%s has no board to seal at %d: %s", key, counts.position, error)
+                continue
+            self._heart.check()
+            yield _snapshot(
+                key,
+                board,
+                pinned.config_hash,
+                tally=campaign.tally,
+                position=counts.position,
+                at=at,
+                fit=board.fit and {"log_position": counts.position, **board.fit},
+            )
 
     # --- publishing -----------------------------------------------------------------------------
 
     def publish(self) -> bool:
+        """Publish what changed; True when something has to wait for its turn.
+
+        Nothing any more of a log that is not the one whose head was signed: that would be a second
+        truth.
+        """
+        if self._is_forked:
+            return False
+        try:
+            self._make_all_sealed()
+            is_waiting = self._publish_boards()
+            return self._publish_head() or is_waiting
+        except ForkedLog as error:
+            _log.error("%s", error)
+            self._is_forked = True
+            return False
+
+    def _publish_head(self) -> bool:
+        """Sign records that no board came with; True when they have to wait."""
+        if self._counts.position == self._head_size:
+            return False
+        if time.monotonic() < self._head_at + _HEAD_SECONDS:
+            return True
+        head = self._heads.at(self._counts.position)
+        self._store.trees.add_head(self._lease, head)
+        self._has_head(head)
+        return False
+
+    def _has_head(self, head: Head) -> None:
+        self._head_size, self._head_at = head.size, time.monotonic()
+
+    def _publish_boards(self) -> bool:
         """Publish the boards that changed; True when some have to wait for their turn.
 
         New votes come first. What is drawn beside a board takes longer than the board itself: of
@@ -337,9 +518,9 @@ class _Shift:
         """What goes wrong with one board or decision must not stop the others."""
         try:
             yield
-        except (LeaseLost, Unavailable):
+        except (ForkedLog, LeaseLost, Unavailable):
             raise
-        except (ArenaError, ArithmeticError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  whatever an odd record led to
             _log.error("%s fails, and is tried again later: %s", what, error, exc_info=True)
 
     def _stale(self) -> Iterator[tuple[_Key, _Pinned]]:
@@ -402,27 +583,20 @@ class _Shift:
         if board.rows and is_time:  # the first votes need not wait
             self._figures_from[kind] = started + _FIGURES_SECONDS
         if board.fit is not None:
-            self._figures[kind] = {"log_position": self._position, **board.fit}
-        snapshot = Snapshot(
-            campaign=key.campaign,
-            category=key.category,
-            method=board.method,
-            log_position=self._position,
-            published_at=now(),
-            config=board.config,
-            config_hash=pinned.config_hash,
-            rows=[row.to_json() for row in board.rows],
-            voters=campaign.tally.voters(key.category),
-            official=not key.other,
-            details={
-                "fit": self._figures.get(kind),
-                "evidence": board.evidence,
-                "converged": board.converged,
-                "components": board.components,
-            },
+            self._figures[kind] = {"log_position": self._counts.position, **board.fit}
+        snapshot = _snapshot(
+            key,
+            board,
+            pinned.config_hash,
+            tally=campaign.tally,
+            position=self._counts.position,
+            at=now(),
+            fit=self._figures.get(kind),
         )
         with metrics.timed(metrics.WORK, "publish"):
-            self._store.snapshots.publish(self._lease, snapshot)
+            head = self._heads.at(snapshot.log_position)
+            self._store.snapshots.publish(self._lease, snapshot, head)
+            self._has_head(head)
         if board.pairs is not None:
             self._save_pairs(snapshot, board.pairs)
         campaign.published.add(key.category)
@@ -446,19 +620,52 @@ class _Shift:
                 self._store.votes.append([(record, None)], self._lease)
                 _log.info("method of %s: %s", name, record.reason)
 
+    def tell(self) -> bool:
+        """Append the dated records that the log lacks; True when it is to be sealed again."""
+        if time.monotonic() < self._tell_at:
+            return False
+        self._tell_at = time.monotonic() + _TELL_SECONDS
+        campaigns = [campaign.id for campaign in self._store.campaigns.all()]
+        if self.seal() == _SEAL_BATCH:  # what an import says of a campaign came with it
+            return True
+        told = 0
+        with self._alone("telling what changed"):
+            told = self._teller.tell(campaigns)
+        if told:
+            self._tell_at = -math.inf
+            _log.info("told %d changes of campaigns and models", told)
+        return told > 0
+
     # --- keeping house --------------------------------------------------------------------------
 
     def erase_old(self) -> None:
         """Erase the text of battles that are older than the retention, a few at a time."""
-        if self._retention is None or time.monotonic() < self._erase_at:
+        if self._retention is None:
             return
         until = rfc3339(datetime.now(UTC) - self._retention)
+        self._erase_old_battles(until)
+        self._erase_old_restored(until)
+
+    def _erase_old_battles(self, until: str) -> None:
+        if time.monotonic() < self._erase_at:
+            return
         old = self._store.battles.kept(until, _ERASE_BATCH)
         if old:
             self._store.votes.erase(old, RETENTION, lease=self._lease)
             _log.info("erased the text of %d battles begun before %s", len(old), until)
         if len(old) < _ERASE_BATCH:
             self._erase_at = time.monotonic() + _ERASE_SECONDS
+
+    def _erase_old_restored(self, until: str) -> None:
+        """The same of votes whose battles are in the system that their log came from."""
+        if time.monotonic() < self._erase_restored_at:
+            return
+        old = self._store.votes.kept(until, _ERASE_BATCH)
+        if old:
+            self._store.votes.erase_votes(old, RETENTION, lease=self._lease)
+            _log.info("erased the text of %d restored votes from before %s", len(old), until)
+        if len(old) < _ERASE_BATCH:
+            self._erase_restored_at = time.monotonic() + _ERASE_RESTORED_SECONDS
 
     def _tell_void_rates(self) -> None:
         """Publish them here, once for all: web processes that count alone would differ."""
@@ -477,5 +684,6 @@ class _Shift:
             old = boards.superseded(self._store.snapshots.published(), datetime.now(UTC))
             if old:
                 self._store.snapshots.drop(self._lease, old[:_THIN_BATCH])
+            self._store.trees.drop_heads(self._lease, rfc3339(datetime.now(UTC) - _DOWNLOADS_TAKE))
             if len(old) > _THIN_BATCH:
                 self._thin_at = time.monotonic()

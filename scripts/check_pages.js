@@ -60,14 +60,18 @@
     };
   },
 
-  /** The sum of layout shifts so far that no input caused. */
+  /** The sum of layout shifts so far that no input caused, and what they moved. */
   shift() {
     return new Promise((resolve) => {
-      let sum = 0;
+      const found = { sum: 0, moved: [] };
+      const name = ({ node }) => node?.id || node?.getAttribute?.("class") || node?.textContent || node?.nodeName;
       new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) if (!entry.hadRecentInput) sum += entry.value;
+        for (const entry of list.getEntries().filter((one) => !one.hadRecentInput)) {
+          found.sum += entry.value;
+          found.moved.push(...entry.sources.map((source) => `${name(source)}`.slice(0, 40)));
+        }
       }).observe({ type: "layout-shift", buffered: true });
-      setTimeout(() => resolve(sum), 50);
+      setTimeout(() => resolve(found), 50);
     });
   },
 })

@@ -37,6 +37,7 @@ from tests.services import (
 )
 
 SECRET_KEY = "the key of a benchmark's cookies, no secret"  # noqa: S105 - as it says
+SIGNING_KEY = "0" * 64
 _PATIENCE_SECONDS = 30
 
 
@@ -124,6 +125,7 @@ def machine(database: str, roster: Sequence[ModelEntry] = (), **settings: str) -
             "ARENA_DATA": str(data),
             "ARENA_CONFIG": str(folder / "arena.toml"),
             "ARENA_SECRET_KEY": SECRET_KEY,
+            "ARENA_SIGNING_KEY": SIGNING_KEY,
             "ARENA_LOG_LEVEL": "warning",
             "OPENBLAS_NUM_THREADS": "1",  # as wherever it is deployed
             "PYTHONPATH": str(ROOT),

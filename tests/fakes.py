@@ -25,6 +25,7 @@ from arena.battle import (
     Battle,
     BattleState,
     Frame,
+    Leak,
     Message,
     Turn,
     TurnState,
@@ -32,7 +33,16 @@ from arena.battle import (
 )
 from arena.circuit import Circuit, CircuitState, error_kind, is_trouble
 from arena.clock import now, today
-from arena.errors import Conflict, EndpointBroken, Erased, LeaseLost, LiveLost, Unavailable
+from arena.errors import (
+    Conflict,
+    EndpointBroken,
+    Erased,
+    ForkedLog,
+    LeaseLost,
+    LiveLost,
+    Unavailable,
+)
+from arena.events import campaign_record
 from arena.interfaces import (
     Act,
     AuditEntry,
@@ -41,6 +51,7 @@ from arena.interfaces import (
     Counted,
     Deadlines,
     Finished,
+    Head,
     Invitation,
     Lease,
     LeaseSeen,
@@ -48,6 +59,7 @@ from arena.interfaces import (
     LiveFrame,
     LookAgain,
     ModelEntry,
+    Node,
     Outcome,
     PairTable,
     Published,
@@ -55,13 +67,15 @@ from arena.interfaces import (
     Report,
     Room,
     RosterRevision,
+    SealedBoard,
     Snapshot,
     StoredVote,
     Summary,
     Usage,
     VoteLog,
 )
-from arena.records import EXPORT_FIELDS, Content, LogRow, Record, remark
+from arena.notes import Signer
+from arena.records import EVENT_TYPES, EXPORT_FIELDS, Content, LogRow, Record, left_out, remark
 from arena.store.figures import rated, thinned
 
 T = TypeVar("T")
@@ -101,14 +115,17 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.database = FakeDatabase()
-        self.campaigns = FakeCampaigns(self.database)
+        self.campaigns = FakeCampaigns(self.database, self)
         self.roster = FakeRoster(self.database)
         self.leases = FakeLeases(self.database)
         self.votes = FakeVotes(self.database, self)
         self.battles = FakeBattles(self.database, self.votes.vote_of)
-        self.snapshots = FakeSnapshots(self.database, self.leases)
+        heads: dict[int, Head] = {}
+        self.snapshots = FakeSnapshots(self.database, self.leases, heads)
         self.figures = FakeFigures(self.database, self.leases, self.snapshots)
         self.pages = FakePages(self.database, self.leases)
+        self.trees = FakeTrees(self, heads)
+        self.sealed = FakeSealed(self.database, self)
         self.audit = FakeAudit(self.database)
         self.usage = FakeUsage(self.database)
         self.circuits = FakeCircuits(self.database)
@@ -158,7 +175,7 @@ class _BattleRow:
 
 
 def _without_text(turn: Turn) -> Turn:
-    turn = replace(turn, prompt="", steps=())
+    turn = replace(turn, prompt="", steps=(), leaks=())
     if turn.state is TurnState.running:
         return replace(turn, state=TurnState.void, void_reason="skipped")
     if turn.state is TurnState.void:
@@ -266,6 +283,8 @@ class FakeBattles:
         answers: tuple[Answer, Answer],
         steps: Sequence[tuple[int, int]],
         runner: str,
+        *,
+        leaks: Sequence[Leak] = (),
     ) -> bool:
         with self._db.transaction():
             row = self.rows.get(battle_id)
@@ -278,6 +297,7 @@ class FakeBattles:
                 answer_a=answers[0],
                 answer_b=answers[1],
                 steps=tuple((a, b) for a, b in steps),
+                leaks=tuple(leaks),
             )
             for model, answer in zip(row.models(), answers, strict=True):
                 self._db.use(model, Usage.of(answer))
@@ -324,6 +344,7 @@ class FakeBattles:
         turn: Turn,
         language: str | None = None,
         category_tag: str | None = None,
+        consent: str | None = None,
         room: Room | None = None,
     ) -> bool:
         with self._db.transaction():
@@ -338,6 +359,7 @@ class FakeBattles:
                 turn=turn.number,
                 language=language,
                 category_tag=category_tag,
+                consent=consent,
             )
             row.side = row.error = None
             row.turns.append(turn)
@@ -515,6 +537,7 @@ class FakeVotes:
         turn: int,
         idempotency_key: str | None,
         request_digest: str,
+        flags: Sequence[Record] = (),
     ) -> StoredVote | None:
         with self._db.transaction():
             row = self._store.battles.rows.get(record.battle_id or "")
@@ -528,6 +551,7 @@ class FakeVotes:
             self._rows.append(
                 _RecordRow(record, leaf, content, None, idempotency_key, request_digest)
             )
+            self._rows += (_RecordRow(flag, flag.leaf(), None) for flag in flags)
             return StoredVote(record, leaf, idempotency_key, request_digest)
 
     def vote_of(self, battle_id: str) -> StoredVote | None:
@@ -549,6 +573,16 @@ class FakeVotes:
                     return self._log_row(row, self._rows)
         return None
 
+    def uncounted(self, battle_ids: Sequence[str]) -> dict[str, str | None]:
+        with self._db.transaction():
+            votes = {
+                row.record.id: row.record.battle_id
+                for row in self._rows
+                if row.record.type == "vote" and row.record.battle_id in battle_ids
+            }
+            said = [row.record for row in self._rows if row.record.target in votes]
+            return left_out((votes[r.target or ""] or "", r.type, r.reason) for r in said)
+
     def remarked(self, limit: int) -> list[LogRow]:
         with self._db.transaction():
             said = [r.record for r in self._rows if r.record.type in ("flag", "exclusion")]
@@ -568,10 +602,41 @@ class FakeVotes:
             if lease is not None:
                 self._store.leases.renew(lease)
             erased = [name for name in battle_ids if self._store.battles.erase(name)]
-            for row in list(self._rows):
-                if row.record.type == "vote" and row.record.battle_id in erased:
-                    row.content = row.idempotency_key = row.request_digest = None
-                    self.append([(remark("erasure", row.record, reason, now()), None)])
+            self._erase([row for row in self._rows if row.record.battle_id in erased], reason)
+            if erased and act is not None:
+                self._db.acts.append(act)
+            return erased
+
+    def _erase(self, rows: Sequence[_RecordRow], reason: str) -> list[str]:
+        kept = [row for row in rows if row.record.type == "vote" and row.content is not None]
+        for row in kept:
+            row.content = row.idempotency_key = row.request_digest = None
+            self.append([(remark("erasure", row.record, reason, now()), None)])
+        return [row.record.id for row in kept]
+
+    def kept(self, until: str, limit: int) -> list[str]:
+        with self._db.transaction():
+            return [
+                row.record.id
+                for row in self._rows
+                if row.record.type == "vote"
+                and row.content is not None
+                and row.record.battle_id not in (None, *self._store.battles.rows)
+                and row.record.timestamp < until
+            ][:limit]
+
+    def erase_votes(
+        self,
+        record_ids: Sequence[str],
+        reason: str,
+        *,
+        act: Act | None = None,
+        lease: Lease | None = None,
+    ) -> list[str]:
+        with self._db.transaction():
+            if lease is not None:
+                self._store.leases.renew(lease)
+            erased = self._erase([r for r in self._rows if r.record.id in record_ids], reason)
             if erased and act is not None:
                 self._db.acts.append(act)
             return erased
@@ -627,8 +692,60 @@ class FakeVotes:
         with self._db.transaction():
             return sum(row.seq is None for row in self._rows)
 
+    def votes_after(self, campaign: str, position: int) -> int:
+        with self._db.transaction():
+            later = [row.record for row in self._rows if (row.seq or 0) > position]
+        return sum(one.type == "vote" and one.campaign == campaign for one in later)
+
     def _sealed_rows(self) -> list[_RecordRow]:
         return sorted((row for row in self._rows if row.seq), key=lambda row: row.seq or 0)
+
+    def place_of(self, record_id: str) -> int | None:
+        with self._db.transaction():
+            return next((row.seq for row in self._rows if row.record.id == record_id), None)
+
+    def leaves(self, after: int, limit: int) -> list[bytes]:
+        with self._db.transaction():
+            newer = [row.hash for row in self._sealed_rows() if (row.seq or 0) > after]
+        return [bytes.fromhex(leaf) for leaf in newer[:limit]]
+
+    def places(self, campaigns: Sequence[str], after: int, until: int, limit: int) -> list[int]:
+        with self._db.transaction():
+            found = [
+                row.seq or 0 for row in self._sealed_rows() if row.record.campaign in campaigns
+            ]
+        return [seq for seq in found if after < seq <= until][:limit]
+
+    def erased_after(self, campaigns: Sequence[str], position: int) -> list[str]:
+        with self._db.transaction():
+            return sorted(
+                row.record.target or ""
+                for row in self._rows
+                if row.record.type == "erasure"
+                and row.record.campaign in campaigns
+                and (row.seq is None or row.seq > position)
+            )
+
+    def restore(
+        self,
+        lease: Lease,
+        campaigns: Sequence[Campaign],
+        rows: Iterable[LogRow],
+        sealed: Sequence[SealedBoard] = (),
+    ) -> int:
+        with self._db.transaction():
+            self._store.leases.renew(lease)
+            if any(row.seq or row.record.type != "campaign" for row in self._rows):
+                raise Conflict("The log here has records already.")
+            restored = [
+                _RecordRow(row.record, row.record.leaf(), row.content, row.seq) for row in rows
+            ]
+            ids = {campaign.id for campaign in campaigns}
+            kept = [row for row in self._rows if row.record.campaign not in ids]
+            self._rows = [*restored, *kept]
+            self._store.campaigns.restore(campaigns)
+            self._store.sealed.restore(sealed)
+            return len(restored)
 
     def counted(self, after: int, limit: int) -> list[Counted]:
         with self._db.transaction():
@@ -661,13 +778,42 @@ class FakeVotes:
             excluded_reason=exclusions[-1] if exclusions else None,
         )
 
-    def events(self, campaigns: Sequence[str]) -> list[LogRow]:
+    def events(
+        self,
+        campaigns: Iterable[str],
+        types: Iterable[str] = EVENT_TYPES,
+        *,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[LogRow]:
+        campaigns, types = set(campaigns), set(types)
         with self._db.transaction():
-            return [
+            found = [
                 LogRow(row.seq, row.record, row.hash)
-                for row in self._sealed_rows()
-                if row.record.type == "method" and row.record.campaign in campaigns
+                for row in reversed(self._sealed_rows())
+                if row.record.type in types
+                and row.record.campaign in campaigns
+                and (before is None or (row.seq or 0) < before)
             ]
+        return found[:limit]
+
+    def newest_data(self, kind: str, campaign: str) -> dict[str, Any] | None:
+        """Of such a record, sealed or not."""
+        found = [
+            r.record for r in self._rows if (r.record.type, r.record.campaign) == (kind, campaign)
+        ]
+        return found[-1].data if found else None
+
+    def votes_of(self, model: str, campaigns: Iterable[str], until: str) -> int:
+        campaigns = set(campaigns)
+        with self._db.transaction():
+            return sum(
+                record.type == "vote"
+                and record.campaign in campaigns
+                and model in (record.model_a, record.model_b)
+                and record.timestamp < until
+                for record in (row.record for row in self._rows)
+            )
 
     def outcomes(self, campaigns: Sequence[str]) -> Iterator[Outcome]:
         kinds = {BattleState.skipped: "skip", BattleState.void: "void"}
@@ -701,20 +847,39 @@ def _export_row(row: LogRow) -> dict[str, Any]:
 
 
 class FakeCampaigns:
-    def __init__(self, database: FakeDatabase) -> None:
+    def __init__(self, database: FakeDatabase, store: FakeStore) -> None:
         self._db = database
+        self._store = store
         self._rows: dict[str, Campaign] = {}
         self._invitations: dict[str, Invitation] = {}
 
     def add(self, campaign: Campaign, act: Act | None = None) -> bool:
         with self._db.transaction():
-            added = self._rows.setdefault(campaign.id, campaign) is campaign
+            added = campaign.id not in self._rows
+            self._rows.setdefault(campaign.id, campaign)
+            if added and act is not None:
+                self._tell(campaign, act.at, made=True)
             return self._acted(added, act)
+
+    def tell(self, lease: Lease, campaign_ids: Iterable[str]) -> int:
+        with self._db.transaction():
+            self._store.leases.renew(lease)
+            known = [self._rows[name] for name in sorted(campaign_ids) if name in self._rows]
+            return sum(self._tell(campaign, now()) for campaign in known)
+
+    def _tell(self, campaign: Campaign, at: str, *, made: bool = False) -> bool:
+        told = self._store.votes.newest_data("campaign", campaign.id)
+        record = campaign_record(campaign, told, at, made=made)
+        self._store.votes.append([] if record is None else [(record, None)])
+        return record is not None
 
     def _acted(self, done: bool, act: Act | None) -> bool:
         if done and act is not None:
             self._db.acts.append(act)
         return done
+
+    def restore(self, campaigns: Sequence[Campaign]) -> None:
+        self._rows.update({campaign.id: campaign for campaign in campaigns})
 
     def get(self, campaign_id: str) -> Campaign | None:
         with self._db.transaction():
@@ -738,7 +903,9 @@ class FakeCampaigns:
             before = self._rows.get(campaign_id)
             if before is None or (without_battles and campaign_id in self._db.played):
                 return False
+            self._tell(before, act.at)
             self._rows[campaign_id] = replace(before, **changes)
+            self._tell(self._rows[campaign_id], act.at)
             return self._acted(True, act)
 
     def invite(self, invitation: Invitation, act: Act) -> None:
@@ -785,6 +952,7 @@ class FakeRoster:
         file_digest: str | None = None,
         after: int | None = None,
         act: Act | None = None,
+        reason: str | None = None,
     ) -> RosterRevision:
         with self._db.transaction():
             before = self.current()
@@ -792,7 +960,8 @@ class FakeRoster:
                 raise Conflict("The roster was changed meanwhile.")
             digest = file_digest or before.file_digest
             if before.entries != tuple(entries):
-                fresh = RosterRevision(before.revision + 1, at, tuple(entries), digest)
+                number = before.revision + 1
+                fresh = RosterRevision(number, at, tuple(entries), digest, reason)
                 self._revisions.append(fresh)
                 self._db.acts += [] if act is None else [act]
             elif self._revisions:
@@ -927,15 +1096,18 @@ def _beat_of(seen: LeaseSeen | None) -> tuple[int, int] | None:
 
 
 class FakeSnapshots:
-    def __init__(self, database: FakeDatabase, leases: FakeLeases) -> None:
+    def __init__(self, database: FakeDatabase, leases: FakeLeases, heads: dict[int, Head]) -> None:
         self._db = database
         self._leases = leases
+        self._heads = heads
         self._rows: dict[int, Snapshot] = {}
         self._ids = itertools.count(1)
 
-    def publish(self, lease: Lease, snapshot: Snapshot) -> None:
+    def publish(self, lease: Lease, snapshot: Snapshot, head: Head | None = None) -> None:
         with self._db.transaction():
             self._leases.renew(lease)
+            if head is not None:
+                write_head(self._heads, head)
             self._rows[next(self._ids)] = snapshot
 
     def latest(self, campaign: str, category: str, method: str | None = None) -> Snapshot | None:
@@ -946,12 +1118,25 @@ class FakeSnapshots:
                         return row
         return None
 
+    def standing(self, campaigns: Sequence[str], position: int) -> Iterator[Snapshot]:
+        with self._db.transaction():
+            newest = {
+                (row.campaign, row.category, row.method): row
+                for row in self._rows.values()
+                if row.campaign in campaigns and row.log_position <= position
+            }
+        yield from (newest[board] for board in sorted(newest))
+
     def published(self) -> list[Published]:
         with self._db.transaction():
             return [
                 Published(number, *(getattr(row, name) for name in Published.__slots__[1:]))
                 for number, row in self._rows.items()
             ]
+
+    def get(self, number: int) -> Snapshot | None:
+        with self._db.transaction():
+            return self._rows.get(number)
 
     def drop(self, lease: Lease, ids: Sequence[int]) -> None:
         with self._db.transaction():
@@ -968,12 +1153,15 @@ class FakeSnapshots:
                 found[campaign].setdefault(category, []).append(method)
         return found
 
-    def history(self, campaigns: Sequence[str], limit: int) -> list[dict[str, Any]]:
+    def history(
+        self, campaigns: Sequence[str], limit: int, category: str | None = None
+    ) -> list[dict[str, Any]]:
         with self._db.transaction():
             found = [
                 {"id": number, **asdict(row)}
                 for number, row in self._rows.items()
                 if row.campaign in campaigns
+                and (category is None or (row.official and row.category == category))
             ]
         for row in found:
             del row["rows"], row["config"], row["details"]
@@ -1043,6 +1231,130 @@ class FakePages:
         with self._db.transaction():
             self._leases.renew(lease)
             self.kept[number] = data
+
+
+class FakeSealed:
+    def __init__(self, database: FakeDatabase, store: FakeStore) -> None:
+        self._db = database
+        self._store = store
+        self._boards: dict[tuple[str, str], SealedBoard] = {}
+
+    def waiting(self) -> list[LogRow]:
+        with self._db.transaction():
+            sealed = [row.record for row in self._rows() if row.record.type == "sealed"]
+            made = {str((record.data or {}).get("sealing")) for record in sealed}
+            rows = [row for row in self._rows() if row.record.type == "sealing" and row.seq]
+            return sorted(
+                (row for row in rows if row.record.id not in made), key=lambda row: row.seq or 0
+            )
+
+    def add(self, lease: Lease, boards: Sequence[SealedBoard], record: Record) -> bool:
+        with self._db.transaction():
+            self._store.leases.renew(lease)
+            if any(sealing == boards[0].sealing for sealing, _ in self._boards):
+                return False
+            self._boards |= {(board.sealing, board.category): board for board in boards}
+            self._store.votes.append([(record, None)])
+            return True
+
+    def restore(self, boards: Sequence[SealedBoard]) -> None:
+        self._boards = {(board.sealing, board.category): board for board in boards}
+
+    def get(self, campaign: str, log_position: int, category: str) -> SealedBoard | None:
+        found = self.until([campaign], log_position)
+        at = log_position, category
+        return next((one for one in found if (one.log_position, one.category) == at), None)
+
+    def until(self, campaigns: Sequence[str], position: int) -> list[SealedBoard]:
+        with self._db.transaction():
+            found = [
+                board
+                for board in self._boards.values()
+                if board.campaign in campaigns and board.log_position <= position
+            ]
+        return sorted(found, key=lambda board: (board.log_position, board.category))
+
+    def records(self, campaigns: Sequence[str]) -> list[LogRow]:
+        with self._db.transaction():
+            return [
+                row
+                for row in self._rows()
+                if row.record.type in ("sealing", "sealed") and row.record.campaign in campaigns
+            ]
+
+    def _rows(self) -> list[LogRow]:
+        rows = self._store.votes._rows
+        return [LogRow(row.seq, row.record, row.hash) for row in rows]
+
+
+class FakeTrees:
+    def __init__(self, store: FakeStore, heads: dict[int, Head]) -> None:
+        self._db = store.database
+        self._store = store
+        self._heads = heads
+        self._keys: list[str] = []
+        self.kept: dict[tuple[int, int], bytes] = {}
+
+    def nodes(self, level: int, first: int, count: int) -> dict[int, bytes]:
+        with self._db.transaction():
+            places = ((number, (level, number)) for number in range(first, first + count))
+            return {number: self.kept[place] for number, place in places if place in self.kept}
+
+    def whole(self) -> dict[int, int]:
+        with self._db.transaction():
+            levels = {level for level, _ in self.kept}
+            numbers = {level: {n for one, n in self.kept if one == level} for level in levels}
+        return {
+            level: len(found) if len(found) == max(found) + 1 else 0
+            for level, found in numbers.items()
+        }
+
+    def save(self, lease: Lease, nodes: Sequence[Node]) -> None:
+        with self._db.transaction():
+            self._store.leases.renew(lease)
+            self.kept |= {(node.level, node.number): node.root for node in nodes}
+
+    def head(self, size: int | None = None) -> Head | None:
+        with self._db.transaction():
+            wanted = max(self._heads, default=0) if size is None else size
+            return self._heads.get(wanted)
+
+    def nearest(self, size: int) -> Head | None:
+        with self._db.transaction():
+            near = sorted(self._heads, key=lambda one: (abs(one - size), one))
+            return self._heads[near[0]] if near else None
+
+    def keys(self) -> list[str]:
+        with self._db.transaction():
+            return self._keys[::-1]
+
+    def add_key(self, lease: Lease, verifier_key: str) -> None:
+        with self._db.transaction():
+            self._store.leases.renew(lease)
+            if verifier_key not in self._keys:
+                self._keys.append(verifier_key)
+
+    def add_head(self, lease: Lease, head: Head) -> None:
+        with self._db.transaction():
+            self._store.leases.renew(lease)
+            write_head(self._heads, head)
+
+    def drop_heads(self, lease: Lease, before: str) -> None:
+        with self._db.transaction():
+            self._store.leases.renew(lease)
+            named = {board.log_position for board in self._store.snapshots._rows.values()}
+            named |= {board.log_position for board in self._store.sealed._boards.values()}
+            for size in sorted(self._heads)[:-1]:
+                if size not in named and self._heads[size].timestamp < before:
+                    del self._heads[size]
+
+
+def write_head(heads: dict[int, Head], head: Head) -> None:
+    """As `arena.store.heads.write_head`."""
+    kept = heads.get(head.size, head)
+    if kept.root != head.root:
+        raise ForkedLog(head.size, kept.root, head.root)
+    heads[head.size] = head
 
 
 # --- the live buffer ----------------------------------------------------------------------------
@@ -1262,6 +1574,7 @@ CAMPAIGN = Campaign(
     position=0,
 )
 
+SIGNER = Signer(bytes(range(32)))
 MODELS = tuple(ModelEntry(f"m{i}", f"Model {i}", base_url="http://x", model="m") for i in range(4))
 
 ANSWERS = (
@@ -1318,6 +1631,32 @@ def a_remark(record_id: str, kind: str, target: str, reason: str) -> tuple[Recor
     """A `flag` or `exclusion` of another record."""
     at = "2026-01-02T03:05:00.000Z"
     return Record(record_id, kind, CAMPAIGN.id, at, target=target, reason=reason), None
+
+
+def an_audit(campaign: str, *models: str, position: int = 7, share: float = 0.63) -> Record:
+    """A published audit of blindness; every model was recognised alike."""
+    told = {"value": share, "lower": share - 0.05, "upper": share + 0.04}
+    data = {
+        "log_position": position,
+        "method": {"name": "bag-of-words/1"},
+        "seed": 0,
+        "battles": 100,
+        "prompts": 90,
+        "told_pair": told,
+        "models": [
+            {"model": model, "answers": 80, "told_pair": told, "auc": told} for model in models
+        ],
+        "too_few": [],
+        "left_out": {"excluded": 0, "identity_leak": 0, "no_text": 0},
+    }
+    return Record(
+        id=secrets.token_hex(16),
+        type="blindness",
+        campaign=campaign,
+        timestamp="2026-01-02T03:04:05.678Z",
+        reason="audit",
+        data=data,
+    )
 
 
 def log_rows(

@@ -65,6 +65,10 @@ CLASSIFIERS: tuple[Classifier, ...] = (
 """In the order in which they are asked: later ones may look at what was found."""
 
 PEOPLE = "people"
+UNFILTERED = "unfiltered"
+"""The board of all votes, those too in whose battles an answer named its model. No vote has it as a
+category: it exists where there are such votes, which are in no other board."""
+
 MULTI_TURN, SINGLE_TURN = "multi-turn", "single-turn"
 
 TITLES: Mapping[str, Title] = MappingProxyType(
@@ -74,6 +78,7 @@ TITLES: Mapping[str, Title] = MappingProxyType(
         MULTI_TURN: Title("Multi-turn", "多轮对话"),
         SINGLE_TURN: Title("Single turn", "单轮对话"),
         **{code: Title(*names) for code, names in languages.TITLES.items()},
+        UNFILTERED: Title("All votes", "全部投票（含自报身份）"),
     }
 )
 """Every category that there can be, in the order of menus."""

@@ -41,14 +41,9 @@ def build(entry: ModelEntry, *, demo_folder: Path | None) -> Endpoint:
     return protocol(entry, lambda: entry.base_url)
 
 
-def demo_folder(settings: Settings) -> Path:
-    """Where the demo's processes say how they are reached."""
-    return settings.data / "demo"
-
-
 def factory(settings: Settings) -> EndpointFactory:
     """Builds endpoints as these settings have it."""
-    return partial(build, demo_folder=demo_folder(settings))
+    return partial(build, demo_folder=settings.demo_folder)
 
 
 def deadlines(settings: Settings) -> Deadlines:

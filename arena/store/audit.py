@@ -35,5 +35,5 @@ class SqlAudit:
 
     def _newest(self, limit: int, *conditions: ColumnElement[bool]) -> list[AuditEntry]:
         query = select(audit).where(*conditions).order_by(audit.c.n.desc()).limit(limit)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return [AuditEntry(row.n, Act(*row[1:])) for row in connection.execute(query)]

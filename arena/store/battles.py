@@ -30,6 +30,7 @@ from arena.battle import (
     Answer,
     Battle,
     BattleState,
+    Leak,
     Message,
     Turn,
     TurnState,
@@ -104,6 +105,7 @@ def _turn(fields: Mapping[Any, Any]) -> Turn:
         answer_b=answers["b"],
         steps=tuple((a, b) for a, b in fields["steps"] or ()),
         void_reason=fields["void_reason"],
+        leaks=tuple(Leak(**leak) for leak in fields["leaks"] or ()),
     )
 
 
@@ -160,7 +162,7 @@ class SqlBattles:
         return None if row is None else battle_of(row._mapping)
 
     def turns(self, battle_id: str) -> list[Turn]:
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             rows = connection.execute(_TURNS_OF, {"battle": battle_id}).mappings()
             return [_turn(row) for row in rows]
 
@@ -176,7 +178,7 @@ class SqlBattles:
         return WholeBattle(battle, tuple(map(_turn, said)), opening)
 
     def turn(self, battle_id: str, number: int) -> Turn | None:
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             row = connection.execute(
                 select(turns).where(turns.c.battle_id == battle_id, turns.c.number == number)
             ).first()
@@ -186,7 +188,7 @@ class SqlBattles:
         query = select(func.count()).select_from(battles).where(in_state(*_OPEN))
         if voter is not None:
             query = query.where(battles.c.voter == voter)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return connection.execute(query).scalar_one()
 
     def by_state(self) -> dict[str, int]:
@@ -203,7 +205,7 @@ class SqlBattles:
             .where(turns.c.void_side.is_not(None))
             .group_by(_failed_model)
         )
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return {name: count for name, count in connection.execute(query)}
 
     def void_rates(self) -> dict[str, dict[str, float]]:
@@ -230,7 +232,7 @@ class SqlBattles:
         return dict(rates)
 
     def waiting(self) -> list[str]:
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return list(
                 connection.execute(
                     select(battles.c.id)
@@ -262,7 +264,7 @@ class SqlBattles:
             battles.c.claimed_by.is_not(None),
         )
         held = defaultdict(list)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             for runner, battle_id, turn in connection.execute(query):
                 held[runner].append((battle_id, turn))
         return dict(held)
@@ -275,8 +277,14 @@ class SqlBattles:
         answers: tuple[Answer, Answer],
         steps: Sequence[tuple[int, int]],
         runner: str,
+        *,
+        leaks: Sequence[Leak] = (),
     ) -> bool:
-        values: dict[str, Any] = {"state": TurnState.ready, "steps": [list(s) for s in steps]}
+        values: dict[str, Any] = {
+            "state": TurnState.ready,
+            "steps": [list(s) for s in steps],
+            "leaks": [asdict(leak) for leak in leaks] or None,
+        }
         for side, answer in zip(SIDES, answers, strict=True):
             values |= {
                 f"text_{side}": answer.text,
@@ -343,6 +351,7 @@ class SqlBattles:
         turn: Turn,
         language: str | None = None,
         category_tag: str | None = None,
+        consent: str | None = None,
         room: Room | None = None,
     ) -> bool:
         statement = (
@@ -351,7 +360,7 @@ class SqlBattles:
                 battles.c.state == BattleState.ready,
                 battles.c.turn == turn.number - 1,
             )
-            .values(turn=turn.number, language=language, category_tag=category_tag)
+            .values(turn=turn.number, language=language, category_tag=category_tag, consent=consent)
         )
         owner = battles.alias()
         voter = select(owner.c.voter).where(owner.c.id == turn.battle_id)
@@ -387,7 +396,7 @@ class SqlBattles:
 
     def interrupted(self, battle_ids: Iterable[str]) -> dict[str, str]:
         """Of these battles, those the voter ended meanwhile: `stop`, or `leave` if not running."""
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             rows = connection.execute(
                 select(battles.c.id, battles.c.state).where(
                     battles.c.id.in_(list(battle_ids)),
@@ -424,7 +433,7 @@ class SqlBattles:
         return self._summaries(query.order_by(*newest).limit(limit))
 
     def _summaries(self, query: Select[Any]) -> list[Summary]:
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return [
                 Summary(
                     battle=battle_of({name: row._mapping[name] for name in Battle.__slots__}),
@@ -447,7 +456,7 @@ class SqlBattles:
         )
         found = found.union(later)
         query = select(battles.c.id).join(found, found.c.id == battles.c.id)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return list(connection.execute(query.where(battles.c.erased_at.is_(None))).scalars())
 
     def kept(self, until: str, limit: int) -> list[str]:
@@ -457,7 +466,7 @@ class SqlBattles:
             .order_by(battles.c.created_at)
             .limit(limit)
         )
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return list(connection.execute(query).scalars())
 
     # --- sharing ------------------------------------------------------------------------------
@@ -505,7 +514,7 @@ class SqlBattles:
 
     def reports_of(self, voter: str) -> list[Report]:
         query = select(*_REPORT_COLUMNS).where(reports.c.voter == voter).order_by(reports.c.n)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return [Report(*row) for row in connection.execute(query)]
 
     def open_reports(self, limit: int) -> list[Report]:
@@ -515,7 +524,7 @@ class SqlBattles:
             .order_by(reports.c.created_at, reports.c.n)
             .limit(limit)
         )
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return [Report(*row) for row in connection.execute(query)]
 
     @retried

@@ -53,13 +53,13 @@ class SqlCircuits:
         self._db = database
 
     def all(self) -> list[Circuit]:
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             rows = connection.execute(select(*_COLUMNS).order_by(circuits.c.model))
             return [_circuit(row) for row in rows]
 
     def failures(self) -> dict[tuple[str, str], int]:
         query = select(failures.c.model, failures.c.error, failures.c.number)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return {(row.model, row.error): row.number for row in connection.execute(query)}
 
     def begin_probe(self, seen: Circuit) -> Circuit | None:

@@ -30,11 +30,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from arena import metrics
 from arena.addresses import postgres_arguments
 from arena.errors import BadSetting, Unavailable
+from arena.open_files import MOST_TO_SQL
 from arena.store.encoding import dumps
 
-POOL_SIZE, MAX_OVERFLOW = 20, 20
-MOST_CONNECTIONS = POOL_SIZE + MAX_OVERFLOW
-"""Of one process, to PostgreSQL; all but `POOL_SIZE` are closed when they are not needed."""
+POOL_SIZE = 20
+"""Connections that a process keeps to PostgreSQL; the others are closed when not needed."""
+MAX_OVERFLOW = MOST_TO_SQL - POOL_SIZE
 
 _LOCK_SECONDS = 10.0
 _LOCK_POLL_SECONDS = 0.001

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, cast, select
+from sqlalchemy import Connection, Row, Text, cast, select, text
 
 from arena.interfaces import Columns
 from arena.records import EXPORT_FIELDS
@@ -28,6 +28,17 @@ _QUERY = select(
     *(cast(contents.c[name], Text).label(name) for name in _TEXTS),
 ).select_from(records.outerjoin(contents, contents.c.record_id == records.c.id))
 _NAMES = (*_FROM_SQL, *_TEXTS)
+# Only the index of targets is to be used: a range of the log may be all of it. The ids are one
+# value, because a statement with thousands takes long to write.
+_SAID = {
+    dialect: select(records.c.target, records.c.type, records.c.reason, records.c.seq).where(
+        records.c.target.in_(text(ids))
+    )
+    for dialect, ids in (
+        ("sqlite", "SELECT value FROM json_each(:ids)"),
+        ("postgresql", "SELECT unnest(CAST(:ids AS TEXT[]))"),
+    )
+}
 _ID = _NAMES.index("id")
 _LONG = [_NAMES.index(name) for name in _CONVERSATIONS]
 
@@ -81,15 +92,10 @@ def _said(
     """The flags of these records, and why they are excluded, by record."""
     flags: dict[str, list[str]] = {}
     exclusions: dict[str, str] = {}
-    # only the index of targets is to be used: a range of the log may be all of it
-    query = (
-        select(records.c.target, records.c.type, records.c.reason, records.c.seq)
-        .where(records.c.target.in_(ids))
-        .order_by(records.c.n)
-    )
-    for target, kind, reason, seq in connection.execute(query):
-        if seq is None or seq > until:
-            continue
+    given = json.dumps(ids) if connection.dialect.name == "sqlite" else list(ids)
+    said = connection.execute(_SAID[connection.dialect.name], {"ids": given})
+    sealed = [row for row in said if row.seq is not None and row.seq <= until]
+    for target, kind, reason, _ in sorted(sealed, key=lambda row: row.seq):
         if kind == "flag":
             flags.setdefault(target, []).append(reason)
         elif kind == "exclusion":

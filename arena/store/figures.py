@@ -36,13 +36,13 @@ class SqlFigures:
         query = select(*(pair_tables.c[name] for name in PairTable.__slots__)).where(
             pair_tables.c.campaign == campaign, pair_tables.c.category == category
         )
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             row = connection.execute(query).first()
         return None if row is None else PairTable(*row)
 
     def positions(self) -> dict[tuple[str, str], int]:
         query = select(pair_tables.c.campaign, pair_tables.c.category, pair_tables.c.log_position)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return {
                 (row.campaign, row.category): row.log_position for row in connection.execute(query)
             }
@@ -83,7 +83,7 @@ class SqlFigures:
 
     def void_rates(self, campaign: str) -> dict[str, float]:
         query = select(void_rates.c.rates).where(void_rates.c.campaign == campaign)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return connection.execute(query).scalar() or {}
 
 

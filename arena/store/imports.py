@@ -21,9 +21,10 @@ from sqlalchemy.exc import IntegrityError
 from arena.clock import now, rfc3339
 from arena.errors import Conflict, Unavailable
 from arena.interfaces import Campaign
-from arena.records import LEAF_FIELDS, Content, Record
+from arena.records import Content, Record
 from arena.store.engine import Database, retried
 from arena.store.registry import add_campaign
+from arena.store.rows import record_values
 from arena.store.tables import contents, import_rows, import_tries, imports, records
 
 _OPEN, _DONE, _ENDED = "open", "done", "ended"
@@ -32,12 +33,6 @@ POLITE_SECONDS = 0.005  # between two batches: SQLite's writers poll for their t
 _ABANDONED = timedelta(days=1)
 
 _done = select(import_tries.c.id).where(import_tries.c.state == _DONE)
-
-
-def record_values(record: Record) -> dict[str, Any]:
-    """A record as columns of a table."""
-    values = {name: getattr(record, name) for name in LEAF_FIELDS}
-    return {**values, "reasons": list(record.reasons), "hash": record.leaf()}
 
 
 class Imports:
@@ -121,7 +116,7 @@ class Imports:
     def _remove_ended(self) -> None:
         """Remove what tries stored that came to nothing."""
         ended = select(import_tries.c.id).where(import_tries.c.state == _ENDED)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             ids = list(connection.execute(ended).scalars())
         for import_try in ids:
             while self._remove_batch(import_try) == IMPORT_BATCH:

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Select,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     tuple_,
     update,
@@ -28,8 +30,17 @@ from sqlalchemy import (
 from arena import metrics
 from arena.battle import SKIPPED, Battle, BattleState, TurnState, sources_of
 from arena.clock import now
-from arena.interfaces import Act, Campaign, Columns, Counted, Lease, Outcome, StoredVote
-from arena.records import LEAF_FIELDS, Content, LogRow, Record, remark
+from arena.interfaces import (
+    Act,
+    Campaign,
+    Columns,
+    Counted,
+    Lease,
+    Outcome,
+    SealedBoard,
+    StoredVote,
+)
+from arena.records import EVENT_TYPES, LEAF_FIELDS, Content, LogRow, Record, left_out, remark
 from arena.store.audit import write_act
 from arena.store.battles import BATTLE_COLUMNS, battle_of, in_state
 from arena.store.engine import Database, retried
@@ -38,12 +49,14 @@ from arena.store.imports import (
     POLITE_SECONDS,
     Imports,
     next_import,
-    record_values,
     seal_import,
     waiting_rows,
 )
 from arena.store.registry import hold
+from arena.store.restore import restore
+from arena.store.rows import record_values
 from arena.store.tables import (
+    IS_EVENT,
     battles,
     contents,
     openings,
@@ -66,7 +79,8 @@ _VOTE_OF = select(records).where(
 )
 
 
-def _record(row: Row[Any]) -> Record:
+def record_of(row: Row[Any]) -> Record:
+    """The record of a row that has all its columns."""
     values = {name: row._mapping[name] for name in LEAF_FIELDS}
     return Record(**{**values, "reasons": tuple(values["reasons"])})
 
@@ -99,7 +113,8 @@ def _erase(connection: Connection, battle_ids: Sequence[str], at: str) -> list[s
     )
     connection.execute(delete(openings).where(openings.c.battle_id.in_(ids)))
     said = turns.c.battle_id.in_(ids)
-    connection.execute(update(turns).where(said).values(prompt="", void_error=None, steps=[]))
+    gone: dict[str, Any] = {"prompt": "", "void_error": None, "steps": [], "leaks": None}
+    connection.execute(update(turns).where(said).values(gone))
     endings: tuple[tuple[TurnState, dict[str, Any]], ...] = (
         (TurnState.ready, {"text_a": "", "text_b": ""}),
         (TurnState.running, {"state": TurnState.void, "void_reason": SKIPPED}),
@@ -113,20 +128,22 @@ def _erase(connection: Connection, battle_ids: Sequence[str], at: str) -> list[s
 
 
 def _erase_votes(
-    connection: Connection, battle_ids: Sequence[str], reason: str, at: str
-) -> Counter[str]:
-    """Erase the text of their votes and append what the log says of it: how many of each type."""
-    voted = records.c.battle_id.in_(battle_ids) & (records.c.type == "vote")
+    connection: Connection, which: ColumnElement[bool], reason: str, at: str
+) -> list[Record]:
+    """Erase the text of these votes and append what the log says of it; the votes that had one."""
+    voted = which & (records.c.type == "vote")
     # locked in the order of sealing, or the two might wait for each other
     found = select(*_RECORD_COLUMNS).where(voted).order_by(records.c.n).with_for_update()
-    votes = [_record(row) for row in connection.execute(found)]
-    ids = [vote.id for vote in votes]
-    connection.execute(delete(contents).where(contents.c.record_id.in_(ids)))
+    votes = [record_of(row) for row in connection.execute(found)]
+    erased = delete(contents).where(contents.c.record_id.in_([vote.id for vote in votes]))
+    ids = set(connection.execute(erased.returning(contents.c.record_id)).scalars())
     # the request's digest would still confirm a guessed comment
     connection.execute(
         update(records).where(voted).values(idempotency_key=None, request_digest=None)
     )
-    return _append(connection, ((remark("erasure", vote, reason, at), None) for vote in votes))
+    votes = [vote for vote in votes if vote.id in ids]
+    _append(connection, ((remark("erasure", vote, reason, at), None) for vote in votes))
+    return votes
 
 
 class SqlVoteLog:
@@ -148,20 +165,22 @@ class SqlVoteLog:
         turn: int,
         idempotency_key: str | None,
         request_digest: str,
+        flags: Sequence[Record] = (),
     ) -> StoredVote | None:
-        given = GivenVote(record, content, voter, turn, idempotency_key, request_digest)
+        request = (idempotency_key, request_digest)
+        given = GivenVote(record, content, voter, turn, *request, tuple(flags))
         return self._writer.write(given)
 
     def vote_of(self, battle_id: str) -> StoredVote | None:
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             row = connection.execute(_VOTE_OF, {"battle": battle_id}).first()
         if row is None:
             return None
-        return StoredVote(_record(row), row.hash, row.idempotency_key, row.request_digest)
+        return StoredVote(record_of(row), row.hash, row.idempotency_key, row.request_digest)
 
     def content(self, record_id: str) -> Content | None:
         columns = [contents.c[name] for name in Content.__slots__]
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             row = connection.execute(
                 select(*columns).where(contents.c.record_id == record_id)
             ).first()
@@ -174,6 +193,17 @@ class SqlVoteLog:
             columns.append(records.c.hash)  # it has no index: the whole log is read
         found = (row for column in columns for row in self._votes(votes.where(column == name)))
         return next(found, None)
+
+    def uncounted(self, battle_ids: Sequence[str]) -> dict[str, str | None]:
+        votes = records.alias()
+        query = (
+            select(votes.c.battle_id, records.c.type, records.c.reason)
+            .join(votes, votes.c.id == records.c.target)
+            .where(votes.c.battle_id.in_(battle_ids), votes.c.type == "vote")
+            .order_by(records.c.n)
+        )
+        with self._db.look() as connection:
+            return left_out(connection.execute(query))
 
     def remarked(self, limit: int) -> list[LogRow]:
         newest = (
@@ -209,11 +239,45 @@ class SqlVoteLog:
                 hold(connection, lease)
             at = now()
             erased = _erase(connection, battle_ids, at)
-            types = _erase_votes(connection, erased, reason, at)
+            votes = _erase_votes(connection, records.c.battle_id.in_(erased), reason, at)
             if erased and act is not None:
                 write_act(connection, act)
-        metrics.written(types)
+        metrics.written({"erasure": len(votes)})
         return erased
+
+    def kept(self, until: str, limit: int) -> list[str]:
+        query = (
+            select(records.c.id)
+            .select_from(contents.join(records, records.c.id == contents.c.record_id))
+            .outerjoin(battles, battles.c.id == records.c.battle_id)
+            .where(
+                records.c.type == "vote",
+                records.c.battle_id.is_not(None),
+                records.c.timestamp < until,
+                battles.c.id.is_(None),
+            )
+            .limit(limit)
+        )
+        with self._db.look() as connection:
+            return list(connection.execute(query).scalars())
+
+    @retried
+    def erase_votes(
+        self,
+        record_ids: Sequence[str],
+        reason: str,
+        *,
+        act: Act | None = None,
+        lease: Lease | None = None,
+    ) -> list[str]:
+        with self._db.write() as connection:
+            if lease is not None:
+                hold(connection, lease)
+            votes = _erase_votes(connection, records.c.id.in_(record_ids), reason, now())
+            if votes and act is not None:
+                write_act(connection, act)
+        metrics.written({"erasure": len(votes)})
+        return [vote.id for vote in votes]
 
     @retried
     def forget(self, voter: str) -> bool:
@@ -284,13 +348,62 @@ class SqlVoteLog:
         return sealed + imported.total(), is_all
 
     def position(self) -> int:
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return connection.execute(select(func.max(records.c.seq))).scalar() or 0
 
     def unsealed(self) -> int:
         waiting = select(func.count()).select_from(records).where(records.c.seq.is_(None))
         with self._db.read() as connection:
             return connection.execute(waiting).scalar_one() + waiting_rows(connection)
+
+    def votes_after(self, campaign: str, position: int) -> int:
+        later = (records.c.campaign == campaign, records.c.seq > position)
+        query = select(func.count()).where(*later, records.c.type == "vote")
+        with self._db.look() as connection:
+            return connection.execute(query).scalar_one()
+
+    def place_of(self, record_id: str) -> int | None:
+        with self._db.look() as connection:
+            return connection.execute(
+                select(records.c.seq).where(records.c.id == record_id)
+            ).scalar()
+
+    def places(self, campaigns: Sequence[str], after: int, until: int, limit: int) -> list[int]:
+        query = (
+            select(records.c.seq)
+            .where(records.c.campaign.in_(campaigns), records.c.seq > after, records.c.seq <= until)
+            .order_by(records.c.seq)
+            .limit(limit)
+        )
+        with self._db.look() as connection:
+            return list(connection.execute(query).scalars())
+
+    def erased_after(self, campaigns: Sequence[str], position: int) -> list[str]:
+        erasures = select(records.c.target).where(
+            records.c.type == "erasure", records.c.campaign.in_(campaigns)
+        )
+        later = (records.c.seq > position, records.c.seq.is_(None))
+        found: set[str] = set()
+        with self._db.read() as connection:
+            for when in later:  # an index each
+                found.update(connection.execute(erasures.where(when)).scalars())
+        return sorted(found)
+
+    def restore(
+        self,
+        lease: Lease,
+        campaigns: Sequence[Campaign],
+        rows: Iterable[LogRow],
+        sealed: Sequence[SealedBoard] = (),
+    ) -> int:
+        return restore(self._db, lease, campaigns, rows, sealed)
+
+    def leaves(self, after: int, limit: int) -> list[bytes]:
+        query = (
+            select(records.c.hash).where(records.c.seq > after).order_by(records.c.seq).limit(limit)
+        )
+        with self._db.look() as connection:
+            return [bytes.fromhex(leaf) for leaf in connection.execute(query).scalars()]
 
     def counted(self, after: int, limit: int) -> list[Counted]:
         query = (
@@ -299,12 +412,12 @@ class SqlVoteLog:
             .order_by(records.c.seq)
             .limit(limit)
         )
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return [Counted(*row) for row in connection.execute(query)]
 
     def counted_record(self, record_id: str) -> Counted | None:
         query = select(*_COUNTED_COLUMNS).where(records.c.id == record_id)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             row = connection.execute(query).first()
         return None if row is None else Counted(*row)
 
@@ -314,18 +427,43 @@ class SqlVoteLog:
         with self._db.read() as connection:
             return exported(connection, after, until, limit, campaigns)
 
-    def events(self, campaigns: Sequence[str]) -> list[LogRow]:
+    def events(
+        self,
+        campaigns: Iterable[str],
+        types: Iterable[str] = EVENT_TYPES,
+        *,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> list[LogRow]:
         query = (
             select(records)
             .where(
-                records.c.type == "method",
-                records.c.campaign.in_(campaigns),
+                IS_EVENT,
+                records.c.type.in_(sorted(types)),
+                records.c.campaign.in_(sorted(campaigns)),
                 records.c.seq.is_not(None),
             )
-            .order_by(records.c.seq)
+            .order_by(records.c.seq.desc())
+            .limit(limit)
         )
-        with self._db.read() as connection:
-            return [LogRow(row.seq, _record(row), row.hash) for row in connection.execute(query)]
+        if before is not None:
+            query = query.where(records.c.seq < before)
+        with self._db.look() as connection:
+            return [LogRow(row.seq, record_of(row), row.hash) for row in connection.execute(query)]
+
+    def votes_of(self, model: str, campaigns: Iterable[str], until: str) -> int:
+        query = (
+            select(func.count())
+            .select_from(records)
+            .where(
+                records.c.type == "vote",
+                records.c.campaign.in_(sorted(campaigns)),
+                or_(records.c.model_a == model, records.c.model_b == model),
+                records.c.timestamp < until,
+            )
+        )
+        with self._db.look() as connection:
+            return connection.execute(query).scalar_one()
 
     def outcomes(self, campaigns: Sequence[str]) -> Iterator[Outcome]:
         place = tuple_(battles.c.ended_at, battles.c.id)
@@ -342,7 +480,7 @@ class SqlVoteLog:
         )
         after = ("", "")
         while True:  # page by page: a slow reader must not keep a connection
-            with self._db.read() as connection:
+            with self._db.look() as connection:
                 page = connection.execute(query.where(place > tuple_(*after))).all()
             for row in page:
                 battle = battle_of({name: row._mapping[name] for name in Battle.__slots__})
@@ -383,7 +521,7 @@ def _log_row(row: Row[Any], said: Sequence[Any]) -> LogRow:
     exclusions = [entry.reason for entry in said if entry.type == "exclusion"]
     return LogRow(
         seq=row.seq,
-        record=_record(row),
+        record=record_of(row),
         hash=row.hash,
         content=content,
         flags=tuple(entry.reason for entry in said if entry.type == "flag"),

@@ -18,7 +18,7 @@ class SqlPages:
 
     def get(self, number: int) -> bytes | None:
         query = select(counted_pages.c.data).where(counted_pages.c.number == number)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             found: bytes | None = connection.execute(query).scalar()
         return found
 

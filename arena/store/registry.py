@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from arena import metrics
+from arena.clock import now
 from arena.errors import Conflict, LeaseLost
+from arena.events import campaign_record
 from arena.interfaces import (
     Act,
     Campaign,
+    Head,
     Invitation,
     Lease,
     LeaseSeen,
@@ -24,7 +28,18 @@ from arena.interfaces import (
 from arena.store.audit import write_act
 from arena.store.encoding import encoded
 from arena.store.engine import Database
-from arena.store.tables import battles, campaigns, invitations, leases, roster_revisions, snapshots
+from arena.store.heads import write_head
+from arena.store.rows import record_values
+from arena.store.tables import (
+    IS_EVENT,
+    battles,
+    campaigns,
+    invitations,
+    leases,
+    records,
+    roster_revisions,
+    snapshots,
+)
 
 _AT_ONCE = 500
 
@@ -39,6 +54,30 @@ def add_campaign(connection: Connection, campaign: Campaign) -> bool:
     return True
 
 
+def _locked(connection: Connection, campaign_id: str) -> Campaign | None:
+    """The campaign, which nobody else changes before this transaction ends."""
+    query = select(campaigns).where(campaigns.c.id == campaign_id).with_for_update()
+    row = connection.execute(query).first()
+    return None if row is None else Campaign(*row)
+
+
+def _tell(connection: Connection, campaign: Campaign, at: str, *, made: bool = False) -> bool:
+    """Append the record of what a campaign is unless the log's newest says just that."""
+    newest = (
+        select(records.c.data)
+        .where(IS_EVENT, records.c.type == "campaign", records.c.campaign == campaign.id)
+        .order_by(records.c.n.desc())
+        .limit(1)
+    )
+    told = connection.execute(newest).scalar()
+    record = campaign_record(campaign, told, at, made=made)
+    if record is None:
+        return False
+    connection.execute(insert(records), [record_values(record)])
+    metrics.written({record.type: 1})
+    return True
+
+
 class SqlCampaigns:
     """`interfaces.CampaignStore` over SQL."""
 
@@ -50,17 +89,24 @@ class SqlCampaigns:
             added = add_campaign(connection, campaign)
             if added and act is not None:
                 write_act(connection, act)
+                _tell(connection, campaign, act.at, made=True)
         return added
+
+    def tell(self, lease: Lease, campaign_ids: Iterable[str]) -> int:
+        with self._db.write() as connection:
+            hold(connection, lease)
+            found = (_locked(connection, name) for name in sorted(campaign_ids))
+            return sum(_tell(connection, one, now()) for one in found if one is not None)
 
     def get(self, campaign_id: str) -> Campaign | None:
         query = select(campaigns).where(campaigns.c.id == campaign_id)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             row = connection.execute(query).first()
         return None if row is None else Campaign(*row)
 
     def all(self) -> list[Campaign]:
         query = select(campaigns).order_by(campaigns.c.position, campaigns.c.id)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return [Campaign(*row) for row in connection.execute(query)]
 
     def change(
@@ -75,9 +121,12 @@ class SqlCampaigns:
         if without_battles:
             statement = statement.where(~exists().where(battles.c.campaign == campaign_id))
         with self._db.write() as connection:
+            before = _locked(connection, campaign_id)
             changed = connection.execute(statement).rowcount == 1
-            if changed:
+            if changed and before is not None:
                 write_act(connection, act)
+                _tell(connection, before, act.at)  # it may be older than these records
+                _tell(connection, replace(before, **changes), act.at)
         return changed
 
     def invite(self, invitation: Invitation, act: Act) -> None:
@@ -99,12 +148,12 @@ class SqlCampaigns:
 
     def invitations(self) -> list[Invitation]:
         query = select(invitations).order_by(invitations.c.created_at.desc(), invitations.c.digest)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return [Invitation(*row) for row in connection.execute(query)]
 
     def invited(self, digests: Sequence[str]) -> list[Invitation]:
         query = select(invitations).where(invitations.c.digest.in_(digests))
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return [Invitation(*row) for row in connection.execute(query)]
 
 
@@ -116,7 +165,7 @@ class SqlRoster:
         self._known: list[RosterRevision] = []
 
     def current(self) -> RosterRevision:
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return _current_roster(connection)
 
     def at(self, revision: int) -> RosterRevision:
@@ -133,6 +182,7 @@ class SqlRoster:
         file_digest: str | None = None,
         after: int | None = None,
         act: Act | None = None,
+        reason: str | None = None,
     ) -> RosterRevision:
         moved = Conflict("The roster was changed meanwhile. Look at it again.")
         try:
@@ -143,7 +193,8 @@ class SqlRoster:
                 file_digest = file_digest or current.file_digest
                 if list(current.entries) == list(entries):
                     return _remember_file(connection, current, file_digest)
-                fresh = RosterRevision(current.revision + 1, at, tuple(entries), file_digest)
+                number = current.revision + 1
+                fresh = RosterRevision(number, at, tuple(entries), file_digest, reason)
                 _add_revision(connection, fresh)
                 if act is not None:
                     write_act(connection, act)
@@ -156,7 +207,7 @@ class SqlRoster:
         known = self._known
         newest = known[-1].revision if known else 0
         query = select(roster_revisions).where(roster_revisions.c.revision > newest)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             fresh = connection.execute(query.order_by(roster_revisions.c.revision)).all()
         if fresh:
             self._known = known = [*known, *map(_roster, fresh)]
@@ -173,6 +224,7 @@ def _add_revision(connection: Connection, fresh: RosterRevision) -> None:
             at=fresh.at,
             entries=[asdict(entry) for entry in fresh.entries],
             file_digest=fresh.file_digest,
+            reason=fresh.reason,
         )
     )
 
@@ -203,6 +255,7 @@ def _roster(row: Row[Any]) -> RosterRevision:
         row.at,
         tuple(ModelEntry(**{**e, **{k: tuple(e[k]) for k in lists}}) for e in row.entries),
         row.file_digest,
+        row.reason,
     )
 
 
@@ -232,13 +285,13 @@ class SqlLeases:
 
     def look(self, name: str) -> LeaseSeen | None:
         query = select(leases.c.holder, leases.c.fence, leases.c.beat).where(leases.c.name == name)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             row = connection.execute(query).first()
         return None if row is None else LeaseSeen(*row)
 
     def held(self) -> dict[str, LeaseSeen]:
         query = select(leases).where(leases.c.holder.is_not(None))
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return {
                 row.name: LeaseSeen(row.holder, row.fence, row.beat)
                 for row in connection.execute(query)
@@ -291,13 +344,15 @@ class SqlSnapshots:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def publish(self, lease: Lease, snapshot: Snapshot) -> None:
+    def publish(self, lease: Lease, snapshot: Snapshot, head: Head | None = None) -> None:
         # asdict would copy every cell of the rows
         fields = {name: getattr(snapshot, name) for name in Snapshot.__slots__}
         fields["rows"] = encoded(snapshot.rows)
         with self._db.write() as connection:
             hold(connection, lease)
             connection.execute(insert(snapshots).values(fields))
+            if head is not None:
+                write_head(connection, head)
 
     def latest(self, campaign: str, category: str, method: str | None = None) -> Snapshot | None:
         query = (
@@ -308,15 +363,34 @@ class SqlSnapshots:
         )
         wanted = snapshots.c.official if method is None else snapshots.c.method == method
         query = query.where(wanted)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             row = connection.execute(query).first()
         return None if row is None else Snapshot(*row[1:])
 
+    def standing(self, campaigns: Sequence[str], position: int) -> Iterator[Snapshot]:
+        board = (snapshots.c.campaign, snapshots.c.category, snapshots.c.method)
+        newest = (
+            select(func.max(snapshots.c.id))
+            .where(snapshots.c.campaign.in_(campaigns), snapshots.c.log_position <= position)
+            .group_by(*board)
+        )
+        with self._db.look() as connection:
+            ids = list(connection.execute(newest.order_by(*board)).scalars())
+        for number in ids:  # one by one: a board may be long, and whoever takes it slow
+            board_then = self.get(number)
+            if board_then is not None:  # it may have been thinned meanwhile
+                yield board_then
+
     def published(self) -> list[Published]:
         columns = [snapshots.c[name] for name in Published.__slots__]
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             found = connection.execute(select(*columns).order_by(snapshots.c.id))
             return [Published(*row) for row in found]
+
+    def get(self, number: int) -> Snapshot | None:
+        with self._db.look() as connection:
+            row = connection.execute(select(snapshots).where(snapshots.c.id == number)).first()
+        return None if row is None else Snapshot(*row[1:])
 
     def drop(self, lease: Lease, ids: Sequence[int]) -> None:
         with self._db.write() as connection:
@@ -329,12 +403,14 @@ class SqlSnapshots:
         board = (snapshots.c.campaign, snapshots.c.category, snapshots.c.method)
         query = select(*board).where(snapshots.c.campaign.in_(campaigns)).distinct()
         found: dict[str, dict[str, list[str]]] = {campaign: {} for campaign in campaigns}
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             for campaign, category, method in sorted(map(tuple, connection.execute(query))):
                 found[campaign].setdefault(category, []).append(method)
         return found
 
-    def history(self, campaigns: Sequence[str], limit: int) -> list[dict[str, Any]]:
+    def history(
+        self, campaigns: Sequence[str], limit: int, category: str | None = None
+    ) -> list[dict[str, Any]]:
         """What was published, newest first, without the rows."""
         columns = [
             column for column in snapshots.c if column.name not in {"rows", "config", "details"}
@@ -345,5 +421,7 @@ class SqlSnapshots:
             .order_by(snapshots.c.id.desc())
             .limit(limit)
         )
-        with self._db.read() as connection:
+        if category is not None:
+            query = query.where(snapshots.c.official, snapshots.c.category == category)
+        with self._db.look() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]

@@ -19,6 +19,11 @@ from sqlalchemy import (
     true,
 )
 
+from arena.records import EVENT_TYPES
+
+# Of a record: literal, or SQLite does not see that a query may use the index.
+IS_EVENT = text(f"type IN ({', '.join(map(repr, sorted(EVENT_TYPES)))})")
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -59,6 +64,7 @@ roster_revisions = Table(
     Column("entries", JSON, nullable=False),
     # Of the file's models when it was read last: an operator's change holds until the file changes.
     Column("file_digest", Text),
+    Column("reason", Text),
 )
 
 battles = Table(
@@ -79,6 +85,7 @@ battles = Table(
     Column("category_tag", Text),
     Column("redrawn_from", Text),
     Column("continued_from", Text),
+    Column("consent", Text),
     Column("stop_requested", Boolean, nullable=False),
     Column("claimed_by", Text),
     Column("ended_at", Text),
@@ -158,6 +165,7 @@ turns = Table(
         )
     ),
     Column("steps", JSON),
+    Column("leaks", JSON(none_as_null=True)),
     Column("void_reason", Text),
     Column("void_side", Text),
     Column("void_error", Text),
@@ -205,6 +213,7 @@ records = Table(
     Column("reason", Text),
     Column("content_digest", Text),
     Column("data", JSON(none_as_null=True)),
+    Column("consent", Text),
     Column("hash", Text, nullable=False),
     Column("idempotency_key", Text),
     Column("request_digest", Text),
@@ -235,8 +244,8 @@ records = Table(
         "campaign",
         "type",
         "seq",
-        sqlite_where=text("type = 'method'"),
-        postgresql_where=text("type = 'method'"),
+        sqlite_where=IS_EVENT,
+        postgresql_where=IS_EVENT,
     ),
 )
 
@@ -321,6 +330,44 @@ snapshots = Table(
     Column("official", Boolean, nullable=False, server_default=true()),
     Column("details", JSON, nullable=False, server_default=text("'{}'")),
     Index(None, "campaign", "category", "id"),
+)
+
+# Roots of whole subtrees of the log's tree, of 256 ** level leaves each: see `arena.tree`.
+tree_nodes = Table(
+    "tree_nodes",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+tree_heads = Table(
+    "tree_heads",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", Text, nullable=False),
+    Column("timestamp", Text, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+# Public keys of all keys that heads were signed with: old signatures are checked against them.
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("verifier_key", Text, primary_key=True),
+    Column("since", Text, nullable=False),
+)
+
+# Boards that were sealed, whole as they are shown; never changed. `sealing` is the record's id.
+sealed_boards = Table(
+    "sealed_boards",
+    metadata,
+    Column("sealing", Text, primary_key=True),
+    Column("category", Text, primary_key=True),
+    Column("campaign", Text, ForeignKey("campaigns.id"), nullable=False),
+    Column("log_position", BigInteger, nullable=False),
+    Column("document", JSON, nullable=False),
+    Column("digest", Text, nullable=False),
 )
 
 leases = Table(

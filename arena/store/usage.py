@@ -39,11 +39,11 @@ class SqlUsage:
 
     def of_day(self, day: str) -> dict[str, Usage]:
         query = select(usage.c.model, *_FIGURES).where(usage.c.day == day)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return {row[0]: Usage(*row[1:]) for row in connection.execute(query)}
 
     def total(self) -> dict[str, Usage]:
         sums = [func.sum(column) for column in _FIGURES]
         query = select(usage.c.model, *sums).group_by(usage.c.model)
-        with self._db.read() as connection:
+        with self._db.look() as connection:
             return {row[0]: Usage(*row[1:]) for row in connection.execute(query)}

@@ -15,7 +15,7 @@ from arena.battle import BattleState, sources_of
 from arena.interfaces import StoredVote
 from arena.records import Content, Record
 from arena.store.engine import Database, retried
-from arena.store.imports import record_values
+from arena.store.rows import record_values
 from arena.store.tables import battles, contents, pseudonyms, records
 from arena.together import Together
 
@@ -32,6 +32,7 @@ _MOVE = (
     .returning(battles.c.id, battles.c.turn)
 )
 _INSERT_RECORD, _INSERT_CONTENT = insert(records), insert(contents)
+_NO_REQUEST = {"idempotency_key": None, "request_digest": None}
 _WHO = (pseudonyms.c.voter, pseudonyms.c.campaign)
 _KNOWN = select(*_WHO, pseudonyms.c.pseudonym).where(
     tuple_(*_WHO).in_(bindparam("who", expanding=True))
@@ -47,7 +48,7 @@ Who = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class GivenVote:
-    """A vote on a battle at its `turn`; the record has no pseudonym yet."""
+    """A vote on a battle at its `turn`, with `flags` on it; the record has no pseudonym yet."""
 
     record: Record
     content: Content
@@ -55,10 +56,11 @@ class GivenVote:
     turn: int
     idempotency_key: str | None
     request_digest: str
+    flags: tuple[Record, ...] = ()
 
 
 class VoteWriter:
-    """Moves battles `ready → voted` and appends their votes, each with its leaf, or neither."""
+    """Moves battles `ready → voted` and appends their votes and flags, or does neither."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -74,8 +76,9 @@ class VoteWriter:
         firsts = {(vote.record.battle_id, vote.turn): vote for vote in reversed(votes)}
         with self._db.write() as connection:
             moved = connection.execute(_MOVE, {"at": list(firsts)})
-            stored = _append(connection, [firsts[row.id, row.turn] for row in moved])
-        metrics.written({"vote": len(stored)})
+            won = [firsts[row.id, row.turn] for row in moved]
+            stored = _append(connection, won)
+        metrics.written({"vote": len(stored), "flag": sum(len(vote.flags) for vote in won)})
         return [stored.get(vote.record.id) for vote in votes]
 
 
@@ -90,6 +93,7 @@ def _append(connection: Connection, votes: Sequence[GivenVote]) -> dict[str, Sto
         values = record_values(record)
         request = (vote.idempotency_key, vote.request_digest)
         rows.append({**values, "idempotency_key": request[0], "request_digest": request[1]})
+        rows += ({**record_values(flag), **_NO_REQUEST} for flag in vote.flags)
         stored[record.id] = StoredVote(record, values["hash"], *request)
     connection.execute(_INSERT_RECORD, rows)
     connection.execute(

@@ -183,3 +183,8 @@ def _plain(value: Any) -> str:
         case list():
             return ", ".join(map(_plain, value)) or "–"
     return str(value)
+
+
+def plain(text: str) -> str:
+    """One line of what can be seen."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

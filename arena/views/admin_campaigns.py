@@ -11,7 +11,8 @@ from arena.campaigns import LIMITS, OPERATOR, drafted, problems
 from arena.clock import now
 from arena.errors import InvalidField
 from arena.interfaces import Campaign
-from arena.views.admin import operator_blueprint, operator_page
+from arena.sealing import LONGEST_STATEMENT, sealing_record
+from arena.views.admin import operator_blueprint, operator_page, plain
 from arena.views.context import services
 
 blueprint = operator_blueprint("admin_campaigns", __name__)
@@ -89,7 +90,7 @@ def invite(campaign_id: str) -> str:
     days = request.form.get("days", "")
     secret = services().campaigns.invite(
         invited,
-        _plain(request.form.get("note", ""))[: LIMITS["title"]],
+        plain(request.form.get("note", ""))[: LIMITS["title"]],
         int(days) if days in map(str, _DAYS) else None,
     )
     return _form(invited, link=url_for("invite.join", secret=secret, _external=True))
@@ -100,6 +101,26 @@ def revoke(campaign_id: str, digest: str) -> Response:
     """End an invitation."""
     services().campaigns.revoke(digest)
     return _to(campaign_id)
+
+
+@blueprint.post("/campaigns/<campaign_id>/seal")
+def seal(campaign_id: str) -> Response | tuple[str, int]:
+    """Seal its boards, for ever."""
+    found, sealed = services(), _campaign(campaign_id)
+    given = {name: request.form.get(name, "") for name in ("statement", "statement_zh")}
+    wrong: dict[str, str] = {}
+    if "sure" not in request.form:
+        wrong["sure"] = "not_sure"
+    try:
+        sealing_record(sealed, **given)
+    except InvalidField as error:
+        name = error.field or "statement"
+        wrong[name] = "too_long" if given[name].strip() else "missing"
+    if wrong:
+        return _form(sealed, given=given, wrong=wrong), InvalidField.status
+    found.sealings.seal(sealed, **given)
+    found.live.wake_worker()
+    return _to(campaign_id, sealed=1)
 
 
 def _campaign(campaign_id: str) -> Campaign:
@@ -123,7 +144,8 @@ def _form(shown: Campaign, *, is_new: bool = False, **values: Any) -> str:
         campaign=shown,
         is_new=is_new,
         invitations=invitations,
-        limits=LIMITS,
+        sealings=[] if is_new else services().sealings.told(shown),
+        limits=LIMITS | {"statement": LONGEST_STATEMENT, "statement_zh": LONGEST_STATEMENT},
         days=_DAYS,
         **values,
     )
@@ -131,11 +153,6 @@ def _form(shown: Campaign, *, is_new: bool = False, **values: Any) -> str:
 
 def _texts() -> dict[str, Any]:
     """The fields of the form, as the operator meant them."""
-    texts: dict[str, Any] = {name: _plain(request.form.get(name, "")) for name in LIMITS}
+    texts: dict[str, Any] = {name: plain(request.form.get(name, "")) for name in LIMITS}
     flags = {"public": "private" not in request.form, "publish_text": "publish" in request.form}
     return texts | flags
-
-
-def _plain(text: str) -> str:
-    """One line of what can be seen."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

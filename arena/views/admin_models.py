@@ -14,10 +14,13 @@ from arena import roster
 from arena.checkup import Checked
 from arena.errors import BadEntry, InvalidField
 from arena.interfaces import ModelEntry
-from arena.views.admin import operator_blueprint, operator_page
+from arena.views.admin import operator_blueprint, operator_page, plain
 from arena.views.context import campaigns, services
 
 blueprint = operator_blueprint("operator_models", __name__)
+
+MOST_REASON = 200
+"""Longest published reason, in characters."""
 
 _LINES = "application/x-ndjson"
 _TEXTS = ("name", "organization", "license", "link", "base_url", "model", "api_key_env")
@@ -27,7 +30,7 @@ _TEXTS = ("name", "organization", "license", "link", "base_url", "model", "api_k
 def models() -> str:
     """Every model of the roster, with its health, its work and its cost."""
     lines = services().operators.models()
-    return operator_page("admin/models.html", lines=lines)
+    return operator_page("admin/models.html", lines=lines, most_reason=MOST_REASON)
 
 
 @blueprint.post("/models/test")
@@ -53,15 +56,20 @@ def _told(results: Iterator[Checked]) -> Iterator[str]:
 @blueprint.post("/models/retire")
 def retire() -> AnyResponse:
     """Take a model out of the draw."""
-    services().operators.retire(request.form.get("model", ""))
+    services().operators.retire(request.form.get("model", ""), _reason())
     return _to_models()
 
 
 @blueprint.post("/models/return")
 def bring_back() -> AnyResponse:
     """Put a retired model back into the draw."""
-    services().operators.bring_back(request.form.get("model", ""))
+    services().operators.bring_back(request.form.get("model", ""), _reason())
     return _to_models()
+
+
+def _reason() -> str | None:
+    """What the operator lets the public know of why; None when nothing was written."""
+    return plain(request.form.get("reason", ""))[:MOST_REASON] or None
 
 
 def _to_models() -> AnyResponse:
@@ -99,7 +107,8 @@ def change() -> AnyResponse | tuple[str, int]:
     """Describe a model anew."""
     model, after = request.form.get("model_id", ""), request.form.get("revision", "")
     try:
-        services().operators.change(model, _table(), int(after) if after.isdecimal() else -1)
+        revision = int(after) if after.isdecimal() else -1
+        services().operators.change(model, _table(), revision, _reason())
     except BadEntry as error:
         return _form(_given(error), model=model, wrong=error), InvalidField.status
     return _to_models()
@@ -114,6 +123,7 @@ def _form(values: dict[str, Any], *, model: str | None, wrong: BadEntry | None =
         wrong=wrong,
         revision=request.form.get("revision") or found.operators.revision(),
         campaigns=campaigns(),
+        most_reason=MOST_REASON,
     )
 
 

@@ -52,10 +52,10 @@ def dismiss(battle_id: str) -> Response:
     return _back("dismissed")
 
 
-@blueprint.post("/moderation/battles/<battle_id>/take-down")
-def take_down(battle_id: str) -> Response:
-    """Erase a battle's text for good."""
-    _moderation().take_down(battle_id)
+@blueprint.post("/moderation/battles/<name>/take-down")
+def take_down(name: str) -> Response:
+    """Erase for good the text of a battle, or of a vote whose battle is not here."""
+    _moderation().take_down(name)
     return _back("taken_down")
 
 

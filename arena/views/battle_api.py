@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from arena.battle import BlindBattle
 from arena.battles import Ballot, Continuation
 from arena.clock import now, today
 from arena.errors import MalformedRequest, NotFound
@@ -49,7 +50,7 @@ def _view(battle_id: str) -> dict[str, Any]:
 def start() -> tuple[Response, int, dict[str, str]]:
     body = schemas.read_body(schemas.NewBattle)
     earlier = body.continue_from
-    battle = services().battles.start(
+    begun = services().battles.start(
         voter(),
         body.prompt,
         body.campaign,
@@ -58,7 +59,8 @@ def start() -> tuple[Response, int, dict[str, str]]:
         reader=reader(),
         network=network(),
     )
-    return jsonify(_view(battle.id)), 201, {"Location": f"/api/battles/{battle.id}"}
+    seen = BlindBattle.of(begun).to_json()
+    return jsonify(seen), 201, {"Location": f"/api/battles/{begun.battle.id}"}
 
 
 @blueprint.get("")
@@ -209,6 +211,29 @@ def _idempotency_key() -> str | None:
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise MalformedRequest("'Idempotency-Key' must have 1 to 200 visible ASCII characters.")
     return key
+
+
+@blueprint.get("/<battle_id>/proof")
+@operation(
+    "Your vote as the log has it, with what proves that it is there",
+    answers={200: schemas.VoteProofView},
+    refusals=(404, 409, 503),
+)
+def proof(battle_id: str) -> Response:
+    found = services()
+    vote = found.battles.voted(voter(), battle_id)
+    key, *earlier = found.proofs.keys(found.signer)
+    inclusion = found.proofs.inclusion_if_covered(vote.record.id)
+    return jsonify(
+        {
+            "record": vote.record.body(),
+            "leaf": vote.hash,
+            "signed_receipt": found.battles.signed_receipt(vote),
+            "key": key,
+            "keys": earlier,
+            "inclusion": None if inclusion is None else inclusion.to_json(),
+        }
+    )
 
 
 @blueprint.post("/<battle_id>/stop")

@@ -106,6 +106,19 @@ def boards() -> Response:
     return jsonify({"boards": services().store.snapshots.history(visible, _HISTORY)})
 
 
+@blueprint.get("/boards/<number>")
+@operation(
+    "A past board, by its id",
+    answers={200: schemas.BoardView, 304: None},
+    refusals=(404, 422, 503),
+    headers={"If-None-Match": "The `ETag` you have: 304."},
+    gives={"ETag": "A past board does not change."},
+)
+def past(number: str) -> Response:
+    shown, board = services().boards.past(schemas.natural(number, "number"), context.campaigns())
+    return context.kept_by_validator(shown, board.body, board.etag)
+
+
 @blueprint.get("/campaigns")
 @operation(
     "Campaigns with their rules and consent",
@@ -116,7 +129,7 @@ def campaigns() -> Response:
     found = services()
     visible = context.campaigns()
     offered = found.boards.offered(*visible)
-    events = found.store.votes.events([campaign.id for campaign in visible])
+    events = found.store.votes.events([campaign.id for campaign in visible], ["method"])[::-1]
     return jsonify(
         {
             "campaigns": [

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from threading import Lock
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
+
+from cachetools import LRUCache, cached
 
 from arena.boards import METHODS, OVERALL, Encoded
 from arena.errors import InvalidField
@@ -20,6 +22,7 @@ from arena.views import schemas
 Row = dict[str, Any]
 _AIR = 0.03  # beside the ratings, as a share of their span
 _TICKS = 4
+_TABLES = 8  # of 250 models one has half a megabyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Wish:
     q: str = ""
     organization: str = ""
     license: str = ""
+    snapshot: str = ""
 
     @classmethod
     def asked(cls, campaign: str) -> Wish:
@@ -88,10 +92,12 @@ class Wish:
 
     def url(self, **changes: str) -> str:
         """The page with these wishes changed; what is usual is left out."""
-        wish = replace(self, **changes)
-        values = {field.name: getattr(wish, field.name) for field in fields(Wish)}
+        return f"/board?{urlencode(replace(self, **changes)._unusual())}"
+
+    def _unusual(self) -> dict[str, str]:
+        values = {field.name: getattr(self, field.name) for field in fields(Wish)}
         usual = {field.name: field.default for field in fields(Wish)}
-        return f"/board?{urlencode({k: v for k, v in values.items() if v != usual[k]})}"
+        return {name: value for name, value in values.items() if value != usual[name]}
 
     def unfiltered(self) -> str:
         """The page with all models again."""
@@ -123,6 +129,20 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedWish(Wish):
+    """The same of a sealed board, which has an address of its own."""
+
+    position: str = ""
+
+    def url(self, **changes: str) -> str:
+        """Its page with these wishes changed."""
+        asked = replace(self, **changes)._unusual()
+        query = urlencode([(name, asked[name]) for name in ("category", "sort") if name in asked])
+        path = f"/sealed/{quote(self.campaign, safe='')}/{self.position}"
+        return f"{path}?{query}" if query else path
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Models that share a scale; those without a `component` have no rating yet."""
 
@@ -142,7 +162,7 @@ class Table:
     licenses: list[str]
 
 
-@lru_cache(maxsize=32)
+@cached(LRUCache(_TABLES), key=lambda board, wish: (board.etag, wish), lock=Lock())
 def table(board: Encoded, wish: Wish) -> Table:
     """What of a board the reader asked for.
 

@@ -9,8 +9,10 @@ every stream, and what guests and the operator see of private campaigns.
 from __future__ import annotations
 
 import gzip
-from functools import lru_cache
+from hashlib import sha256
+from threading import Lock
 
+from cachetools import LRUCache, cached
 from flask import Flask, Response, request
 
 from arena.campaigns import STRANGER
@@ -22,11 +24,14 @@ _ENDPOINTS = frozenset(
         *("pages.board", "pages.log", "pages.about", "pages.docs"),
         *("boards.board", "boards.boards", "boards.campaigns", "boards.models"),
         *("figures.pairs", "figures.history", "figures.page", "figures.file", "models.model"),
+        *("boards.past", "pages.past_boards"),
+        *("sealed.page", "sealed.picture", "sealed.board", "sealed.boards"),
     }
 )
 _TYPES = ("text/", "application/json", "application/javascript", "image/svg+xml")
 _MARK = "-gzip"  # two encodings of one thing need two strong validators (RFC 9110 §8.8.3)
-_KEPT, _LARGEST_KEPT = 48, 500_000  # bytes
+_KEPT = 2**22
+"""Bytes of compressed bodies that are kept, for the many who ask for the same."""
 
 
 def install(app: Flask) -> None:
@@ -35,11 +40,13 @@ def install(app: Flask) -> None:
     app.after_request(_compress)
 
 
+def _digest(body: bytes) -> bytes:
+    return sha256(body).digest()
+
+
+@cached(LRUCache(_KEPT, getsizeof=len), key=_digest, lock=Lock())
 def _compressed(body: bytes) -> bytes:
     return gzip.compress(body, 6, mtime=0)
-
-
-_remembered = lru_cache(_KEPT)(_compressed)
 
 
 def _understand_validator() -> None:
@@ -58,8 +65,7 @@ def _compress(response: Response) -> Response:
         return response
     if response.status_code == 200 and (response.mimetype or "").startswith(_TYPES):  # noqa: PLR2004  OK
         response.direct_passthrough = False
-        body = response.get_data()
-        response.set_data((_remembered if len(body) <= _LARGEST_KEPT else _compressed)(body))
+        response.set_data(_compressed(response.get_data()))
         response.headers["Content-Encoding"] = "gzip"
     elif response.status_code != 304:  # noqa: PLR2004  Not Modified
         return response

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from flask import Response, current_app, g, request
 from itsdangerous import BadSignature, Signer, TimestampSigner
 
+from arena import notes
 from arena.attempts import Attempts
 from arena.battles import Battles
 from arena.belongings import Belongings
@@ -25,7 +26,9 @@ from arena.interfaces import Campaign, LiveBuffer, Store
 from arena.limits import RateLimits
 from arena.networks import network_name
 from arena.operators import Operators
+from arena.proofs import Proofs
 from arena.relay import Relay
+from arena.sealing import Sealings
 from arena.settings import Settings
 from arena.vitals import Vitals
 
@@ -74,6 +77,7 @@ class Services:
 
     settings: Settings
     secret_key: str
+    signer: notes.Signer
     store: Store
     live: LiveBuffer
     campaigns: Campaigns
@@ -81,6 +85,8 @@ class Services:
     belongings: Belongings
     boards: Boards
     figures: Figures
+    sealings: Sealings
+    proofs: Proofs
     relay: Relay
     operators: Operators
     vitals: Vitals

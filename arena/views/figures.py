@@ -52,11 +52,10 @@ _VALIDATOR = {"If-None-Match": "The `ETag` you have: 304 while it is the newest.
 )
 def pairs() -> Response:
     campaign, category = _place()
-    found = services().figures.pairs(campaign, category)
+    found = services().figures.sent(campaign, category)
     if found is None:
         raise NotFound("No pairs of this board have been published. /api/boards lists the boards.")
-    _, answer = found
-    return context.kept_by_validator(campaign, answer.body, answer.etag)
+    return context.kept_by_validator(campaign, *found)
 
 
 @blueprint.get("/api/board/history")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from flask import request
 from markupsafe import Markup
@@ -17,11 +17,20 @@ from arena.errors import InvalidField, NotFound
 from arena.figures import Course, Matrix, Pairs, Row, Table
 from arena.interfaces import Campaign
 from arena.svg import Picture
-from arena.views import schemas
+from arena.views import blindness, schemas
 from arena.views.context import services
 from arena.views.language import language, text
 
-NAMES = ("intervals", "predicted", "observed", "battles", "grades", "history", "calibration")
+NAMES = (
+    "intervals",
+    "predicted",
+    "observed",
+    "battles",
+    "grades",
+    "history",
+    "calibration",
+    "blindness",
+)
 TOPS = (10, 20, 30, 60)
 """How many models the matrices may show: as cells and as table they are the square of it."""
 
@@ -59,8 +68,7 @@ class Gallery:
         self._model = model
         self.top = top()
         self._shown = self._rated[: self.top]
-        found = services().figures.pairs(campaign, category)
-        self.pairs: Pairs | None = None if found is None else found[0]
+        self.pairs = services().figures.pairs(campaign, category)
 
     def figure(self, name: str) -> Figure | None:
         """Raises `KeyError` for a name that is none of `NAMES`."""
@@ -170,6 +178,19 @@ class Gallery:
         table = figures.calibration_table(bins, t)
         return self._of_pairs("calibration", picture, table, self.pairs)
 
+    def _blindness(self) -> Figure | None:
+        found = blindness.newest(self.campaign) if self.category == OVERALL else None
+        if found is None:
+            return None
+        names = {row["model"]: row["name"] for row in self.board["rows"]}
+        rows = [
+            (names.get(one["model"], one["model"]), one["told_pair"]) for one in found["models"]
+        ]
+        picture = figures_svg.blindness(rows, *self._title("blindness"))
+        table = figures.blindness_table(found["models"], names, self._t)
+        address = f"/api/campaigns/{quote(self.campaign.id)}/blindness"
+        return Figure("blindness", picture, table, found["log_position"], address)
+
     _MAKERS: dict[str, Callable[[Gallery], Figure | None]] = {  # noqa: RUF012  never changed
         "intervals": _intervals,
         "predicted": _predicted,
@@ -178,6 +199,7 @@ class Gallery:
         "grades": _grades,
         "history": _history,
         "calibration": _calibration,
+        "blindness": _blindness,
     }
 
 

@@ -37,12 +37,18 @@ def language() -> str:
     return request.accept_languages.best_match(LANGUAGES, "en")
 
 
+def day(lang: str, at: str) -> str:
+    """The day of a time as this language writes it, in UTC."""
+    time = datetime.fromisoformat(at).astimezone(UTC)
+    if lang == "zh":
+        return f"{time.year}年{time.month}月{time.day}日"
+    return f"{time.day} {_MONTHS[time.month - 1]} {time.year}"
+
+
 def moment(lang: str, at: str) -> str:
     """A time as this language writes it, in UTC."""
     time = datetime.fromisoformat(at).astimezone(UTC)
-    if lang == "zh":
-        return f"{time.year}年{time.month}月{time.day}日 {time:%H:%M} UTC"
-    return f"{time.day} {_MONTHS[time.month - 1]} {time.year}, {time:%H:%M} UTC"
+    return f"{day(lang, at)}{' ' if lang == 'zh' else ', '}{time:%H:%M} UTC"
 
 
 def template_words() -> dict[str, Any]:

@@ -6,16 +6,17 @@ from functools import partial
 from typing import Any
 
 from flask import Blueprint, render_template
+from markupsafe import Markup
 
-from arena import figures, roster
+from arena import figures, figures_svg, roster
 from arena.boards import OVERALL
 from arena.errors import NotFound
 from arena.figures import Row
 from arena.interfaces import Campaign, Summary
-from arena.views import context, schemas
+from arena.views import blindness, context, schemas
 from arena.views.context import services
 from arena.views.gallery import Gallery, category_title, file_address
-from arena.views.language import remember, template_words
+from arena.views.language import language, remember, template_words, text
 
 blueprint = Blueprint("models", __name__)
 blueprint.after_request(remember)
@@ -33,6 +34,8 @@ def model(model: str) -> str:
     opponents = gallery.pairs.opponents(model) if is_rated and gallery and gallery.pairs else []
     half = min(_OPPONENTS, (len(opponents) + 1) // 2)
     weakest, strongest = opponents[:half], opponents[half:][-_OPPONENTS:][::-1]
+    audit = blindness.newest(campaign)
+    recognised = blindness.of_model(audit, model)
     names = {} if board is None else {row["model"]: row["name"] for row in board["rows"]}
     return render_template(
         "model.html",
@@ -53,6 +56,9 @@ def model(model: str) -> str:
         strengths=_strengths(campaign, model, board) if board and is_rated else [],
         category_title=category_title,
         battles=_shared(model, campaign),
+        audit=audit,
+        recognised=recognised,
+        recognised_picture=_picture(recognised) if recognised else None,
         files=partial(file_address, campaign, OVERALL, model),
         **template_words(),
     )
@@ -100,6 +106,15 @@ def _campaigns_of(model: str) -> list[Campaign]:
         for campaign, board in boards
         if board is not None and any(row["model"] == model for row in board["rows"])
     ]
+
+
+def _picture(recognised: Row) -> Markup:
+    t = partial(text, language())
+    name = t("figures.title.blindness")
+    drawn = figures_svg.blindness(
+        [("", recognised["told_pair"])], name, t("figures.reading.blindness")
+    )
+    return Markup(drawn.inline())  # noqa: S704  as in `gallery.Figure`
 
 
 def _outcomes(board: Row, row: Row) -> list[tuple[str, int]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from functools import lru_cache
+from dataclasses import replace
+from threading import Lock
 from typing import Any
 
+from cachetools import LRUCache, cached
 from flask import Blueprint, current_app, render_template
 from markupsafe import Markup
 
@@ -16,7 +18,7 @@ from arena.battles import MAX_COMMENT_CHARS, REASONS
 from arena.boards import METHODS, OVERALL, Encoded
 from arena.campaigns import DEFAULT
 from arena.errors import Erased, NotFound
-from arena.interfaces import Campaign
+from arena.interfaces import Campaign, Head
 from arena.log import FORMATS
 from arena.views import board_page, context, schemas
 from arena.views.battle_api import check_id
@@ -24,6 +26,11 @@ from arena.views.board_page import Wish
 from arena.views.context import services, voter
 from arena.views.language import language, remember, template_words
 from arena.views.openapi import document, operation
+
+_PAST_BOARDS = 1_000
+_RENDERED = 2**22
+"""Characters of rendered tables that are kept: everybody who follows a board asks for the same at
+the same moment. The board behind one, which is larger, is not kept with it."""
 
 blueprint = Blueprint("pages", __name__)
 blueprint.url_value_preprocessor(check_id)
@@ -83,6 +90,9 @@ def _chosen(campaigns: list[Campaign]) -> Campaign | None:
 
 @blueprint.get("/board")
 def board() -> str:
+    number = schemas.word("snapshot")
+    if number:
+        return _past_board(schemas.natural(number, "snapshot"))
     campaign = context.campaign(schemas.word("campaign"))
     wish = board_page.Wish.asked(campaign.id)
     published = _published(campaign, wish.category, wish.method)
@@ -96,11 +106,58 @@ def board() -> str:
         categories=_titles({*offered, wish.category}),
         methods=offered.get(wish.category, []),
         own_method=own and own.document["method"],
-        wish=wish,
-        columns=board_page.COLUMNS,
-        board=published and published.document,
-        table=published and board_page.table(published, wish),
-        rows=published and _board_table(published, campaign.id, wish, language()),
+        sealings=services().sealings.told(campaign),
+        **_shown(campaign, published, wish),
+    )
+
+
+def _past_board(number: int) -> str:
+    """A board as it was published once, and is kept."""
+    campaign, past = services().boards.past(number, context.campaigns())
+    wish = replace(
+        Wish.asked(campaign.id),
+        category=past.document["category"],
+        method=past.document["method"],
+        snapshot=str(number),
+    )
+    return _page(
+        "board.html",
+        "board",
+        campaign=campaign,
+        campaigns=context.campaigns(),
+        categories=_titles({wish.category}),
+        methods=[],
+        **_shown(campaign, past, wish),
+    )
+
+
+def _shown(campaign: Campaign, board: Encoded | None, wish: Wish) -> dict[str, Any]:
+    """What of a board the reader asked for, if there is one."""
+    return {
+        "wish": wish,
+        "columns": board_page.COLUMNS,
+        "board": board and board.document,
+        "table": board and board_page.table(board, wish),
+        "rows": board and _board_table(board, campaign.id, wish, language()),
+    }
+
+
+@blueprint.get("/board/past")
+def past_boards() -> str:
+    """The boards that are kept of one category, the newest first."""
+    campaign = context.campaign(schemas.word("campaign"))
+    category = schemas.word("category") or OVERALL
+    history = services().store.snapshots.history([campaign.id], _PAST_BOARDS, category)
+    if category != OVERALL and not history:
+        raise NotFound(f"Campaign '{campaign.id}' has no board of category '{category}'.")
+    return _page(
+        "past.html",
+        "board",
+        campaign=campaign,
+        category=category,
+        titles=_titles({category}),
+        boards=history,
+        sealings=services().sealings.told(campaign),
     )
 
 
@@ -120,7 +177,11 @@ def _titles(keys: Collection[str]) -> dict[str, str]:
     return {key: getattr(categories.title(key), language()) for key in ordered}
 
 
-@lru_cache(maxsize=32)  # everybody who follows a board asks for the same at the same moment
+@cached(
+    LRUCache(_RENDERED, getsizeof=len),
+    key=lambda published, *asked: (published.etag, *asked),
+    lock=Lock(),
+)
 def _board_table(published: Encoded, campaign: str, wish: Wish, lang: str) -> Markup:
     """The rendered table; `lang` is the language of the request."""
     rendered = _page(
@@ -144,15 +205,31 @@ def log() -> str:
         "log",
         campaigns=campaigns,
         position=services().store.votes.position(),
+        head=_head(),
+        key=services().signer.to_json(),
         formats=FORMATS,
         votes={name: _votes(board) for name, board in boards.items() if board is not None},
+        sealings=services().sealings.told(*campaigns),
     )
+
+
+def _head() -> Head | None:
+    """The newest signed head of the log; None before the first one."""
+    try:
+        return services().proofs.head()
+    except NotFound:
+        return None
 
 
 def _votes(board: Encoded) -> int:
     """How many votes a board counts; each stands in the rows of two models."""
     total: int = sum(row["votes"] for row in board.document["rows"])
     return total // 2
+
+
+@blueprint.get("/log/receipt")
+def receipt() -> str:
+    return _page("receipt.html", "log")
 
 
 @blueprint.get("/about")

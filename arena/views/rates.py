@@ -14,6 +14,7 @@ _NAMED = {
     "battles.vote": "votes",
     "battles.export": "exports",
     "log.votes": "exports",
+    "log.manifest": "exports",
 }
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 

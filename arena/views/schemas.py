@@ -109,12 +109,21 @@ class Revealed(BaseModel):
     model_b: str
     about_a: dict[str, str]
     about_b: dict[str, str]
+    leaks: dict[str, str] = Field(
+        description="By side ('a', 'b'), the name by which its answer told who one of the models "
+        "is. A vote with any counts in no board but that of the category 'unfiltered'."
+    )
 
 
 class RevealView(Revealed):
     """What the committed vote reveals."""
 
-    receipt: str
+    receipt: str = Field(description="The hash of the vote's leaf in the log's tree, hex.")
+    signed_receipt: str = Field(
+        description="The arena's signed promise that the log has, or will have, this leaf: a note "
+        "(c2sp.org/signed-note) whose lines are 'arena receipt v1', the log's name, the record's "
+        "id, the leaf and the time."
+    )
 
 
 class Conversation(BaseModel):
@@ -144,6 +153,9 @@ class VotedView(RevealView, BlindView):
     """A battle after its vote: the same, what the vote revealed, and whether others may read it."""
 
     shared: bool
+    excluded_reason: str | None = Field(
+        description="Why the operator left the vote out of every board; null where that is not so."
+    )
 
 
 class BattleView(RootModel[BlindView | VotedView]):
@@ -173,6 +185,14 @@ class ListedBattle(BaseModel):
     shared: bool = False
     grade: int | None = None
     both_bad: bool | None = None
+    counted: bool | None = Field(
+        default=None,
+        description="Whether boards count the vote: not one that was excluded, nor one on an "
+        "answer that named its model, which only the board of the category 'unfiltered' counts.",
+    )
+    excluded_reason: str | None = Field(
+        default=None, description="Why the operator left the vote out of every board."
+    )
     model_a: str | None = None
     model_b: str | None = None
     about_a: dict[str, str] | None = None
@@ -228,10 +248,96 @@ class BoardRow(BaseModel):
     )
 
 
+class HeadView(BaseModel):
+    """A signed head of the log's tree: `root` is the hex root over its first `size` records."""
+
+    size: int
+    root: str
+    timestamp: str
+    note: str = Field(description="The same, signed (c2sp.org/tlog-checkpoint).")
+
+
+class KeyView(BaseModel):
+    """The Ed25519 key that signs heads and receipts."""
+
+    name: str
+    public_key: str = Field(description="Its 32 bytes, base64.")
+    verifier_key: str = Field(description="The same as tools for signed notes take it.")
+
+
+class SignedHeadView(HeadView):
+    """A signed head, and the key it is signed with; `keys` are the arena's others, such as earlier
+    ones, the newest first."""
+
+    key: KeyView
+    keys: list[KeyView]
+
+
+class ManifestView(BaseModel):
+    """The signed manifest of an export: docs/verify.md tells its members."""
+
+    after: int
+    campaigns: list[dict[str, Any]]
+    complete: bool
+    erased_later: list[str]
+    file: None
+    format: str
+    head: str
+    key: KeyView
+    position: int
+    proof: list[tuple[int, int, str]]
+    sealed: list[dict[str, Any]]
+    signature: str
+    snapshots: list[dict[str, Any]]
+    spans: dict[str, Any]
+
+
+class InclusionView(BaseModel):
+    """Proves that a record is leaf seq - 1 of the tree of `size` records. Hashes are hex."""
+
+    seq: int
+    id: str | None = Field(None, description="Where it was asked for by id.")
+    leaf: str
+    size: int
+    root: str
+    path: list[str] = Field(description="In the order of RFC 6962, 2.1.1.")
+    head: str | None = Field(description="The signed head of this size, where one is kept.")
+
+
+class ConsistencyView(BaseModel):
+    """Proves that the log of `to` records begins with that of `from`. Hashes are hex."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    first: int = Field(alias="from")
+    to: int
+    path: list[str] = Field(description="In the order of RFC 6962, 2.1.2.")
+    root_from: str
+    root_to: str
+    head_from: str | None
+    head_to: str | None
+
+
+class VoteProofView(BaseModel):
+    """A vote as the log has it: SHA-256(0x00 and the RFC 8785 JSON of `record`) is its leaf."""
+
+    record: dict[str, Any]
+    leaf: str
+    signed_receipt: str
+    key: KeyView
+    keys: list[KeyView] = Field(description="Earlier keys of the arena, the newest first.")
+    inclusion: InclusionView | None = Field(
+        description="Null while the vote waits for its place under a signed head."
+    )
+
+
 class BoardView(BaseModel):
     """One published board: a pure function of a log prefix and a configuration."""
 
     log_position: int
+    tree_head: HeadView | None = Field(
+        description="The signed head of the log at this position, where one is kept."
+    )
     method: str
     config: dict[str, Any]
     config_hash: str
@@ -266,6 +372,41 @@ class BoardsView(BaseModel):
     """Boards, newest first."""
 
     boards: list[BoardEntry]
+
+
+class SealedView(BoardView):
+    """A sealed board. Its RFC 8785 JSON, which is what is sent, has the digest that the log names.
+
+    Models are called as they were at `sealed_at`; `void_rate` is no part of it.
+    """
+
+    title: str
+    title_zh: str
+    statement: str
+    statement_zh: str
+    sealing: str = Field(description="The id of the record by which it was sealed.")
+    sealed_at: str
+
+
+class SealedEntry(BaseModel):
+    """One sealing. `boards` are digests by category; none before the boards are made.
+
+    Where the log gives no board at all, `problem` says why.
+    """
+
+    campaign: str
+    position: int
+    at: str
+    statement: str
+    statement_zh: str
+    boards: dict[str, str]
+    problem: str | None
+
+
+class SealedBoardsView(BaseModel):
+    """Sealings, the newest first."""
+
+    sealed: list[SealedEntry]
 
 
 class CalibrationBin(BaseModel):
@@ -365,10 +506,80 @@ class CampaignEntry(BaseModel):
     methods: list[MethodEvent]
 
 
+class EventView(BaseModel):
+    """A dated public record of the log about a campaign or one of its models."""
+
+    seq: int = Field(description="Its place in the log.")
+    id: str
+    type: str
+    at: str = Field(description="When it happened; the log is ordered by `seq` alone.")
+    campaign: str
+    reason: str | None
+    data: dict[str, Any] = Field(description="What it says; which fields depends on its type.")
+    consent: str | None = Field(
+        description="Of a `campaign` record: the digest by which votes name its consent text."
+    )
+
+
+class EventsView(BaseModel):
+    """Events, newest first; `next` is what to give as `before` for older ones."""
+
+    events: list[EventView]
+    next: int | None
+
+
 class CampaignsView(BaseModel):
     """Every public campaign."""
 
     campaigns: list[CampaignEntry]
+
+
+class ShareView(BaseModel):
+    """A figure from 0 to 1 with its 95 % interval."""
+
+    value: float
+    lower: float
+    upper: float
+
+
+class RecognisedView(BaseModel):
+    """One model. Both figures are 0.5 for a model that nobody could recognise."""
+
+    model: str
+    answers: int
+    told_pair: ShareView = Field(
+        description="Told which two models answered: how often the side was named rightly."
+    )
+    auc: ShareView = Field(
+        description="How often an answer of this model looks more like it than another's does."
+    )
+
+
+class UnjudgedView(BaseModel):
+    """A model of too few answers."""
+
+    model: str
+    answers: int
+
+
+class BlindnessView(BaseModel):
+    """What a classifier of words, trained on the log's own answers, can tell of unseen battles.
+
+    `log_position` is what it read, `seq` its own place in the log.
+    """
+
+    campaign: str
+    seq: int
+    published_at: str
+    log_position: int
+    method: dict[str, Any]
+    seed: int
+    battles: int
+    prompts: int
+    told_pair: ShareView
+    models: list[RecognisedView]
+    too_few: list[UnjudgedView]
+    left_out: dict[str, int] = Field(description="Votes whose answers were not read, by why.")
 
 
 class ModelView(BaseModel):
@@ -487,8 +698,11 @@ def word(name: str) -> str | None:
 def whole_number(name: str, default: int) -> int:
     """A query parameter that must be a whole number from 0; raises `InvalidField`."""
     text = request.args.get(name, "")
-    if not text:
-        return default
+    return natural(text, name) if text else default
+
+
+def natural(text: str, name: str) -> int:
+    """The whole number from 0 that a text says; raises `InvalidField`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 18):  # noqa: PLR2004  64 bits
         raise InvalidField(f"'{name}' must be a whole number from 0.", field=name)
     return int(text)

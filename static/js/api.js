@@ -6,10 +6,11 @@ const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000];
 
 /** A refused or failed request. The message is a sentence for the reader; status 0: no answer. */
 class Problem extends Error {
-  constructor(message, { status = 0, slug = "", retryAfter = 0 } = {}) {
+  constructor(message, { status = 0, slug = "", field = "", retryAfter = 0 } = {}) {
     super(message);
     this.status = status;
     this.slug = slug;
+    this.field = field; // the input that is refused
     this.retryAfter = retryAfter; // seconds that the server asks to wait
   }
 
@@ -26,8 +27,12 @@ async function refusal(response) {
   const message = has("error.type." + slug)
     ? t("error.type." + slug)
     : (problem.detail ?? t("error.unexpected", { status }));
-  return new Problem(message, { status, slug, retryAfter: Number(headers.get("Retry-After")) || 0 });
+  const { field } = problem;
+  return new Problem(message, { status, slug, field, retryAfter: Number(headers.get("Retry-After")) || 0 });
 }
+
+/** The server's clock as of its last answer, in ms; NaN where it did not say. */
+export let serverTime = NaN;
 
 async function send(method, path, body, headers) {
   let response;
@@ -40,8 +45,12 @@ async function send(method, path, body, headers) {
   } catch {
     throw new Problem(t("error.offline"));
   }
+  serverTime = Date.parse(response.headers.get("Date"));
   if (!response.ok) throw await refusal(response);
-  return response.status === 204 ? null : response.json();
+  if (response.status === 204) return null;
+  return response.json().catch(() => {
+    throw new Problem(t("error.unexpected", { status: response.status })); // a proxy's page, or cut off
+  });
 }
 
 export const get = (path) => send("GET", path);

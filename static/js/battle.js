@@ -3,7 +3,6 @@
 import { loadRenderer } from "./answer.js";
 import { get, newKey, post, postOnce } from "./api.js";
 import { Ballot } from "./ballot.js";
-import { copyBy } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Continuing } from "./continuing.js";
 import { Earlier } from "./earlier.js";
@@ -33,6 +32,7 @@ let battle = null; // the last projection the server sent
 let turns = []; // its turns on the page
 let stopFollowing = () => {};
 let resync = null;
+let receiptPanel = null;
 
 // --- what is shown ---------------------------------------------------------------------------
 
@@ -246,10 +246,21 @@ function showReveal() {
   reveal.show(battle);
   share.of(battle);
   continuing.offer(battle, mayContinue());
-  $("receipt").textContent = battle.receipt.slice(0, 12) + "…";
-  $("receipt").title = battle.receipt;
+  checkReceipt(battle);
   root.querySelector("[data-board]").href = `/board?campaign=${encodeURIComponent(battle.campaign)}`;
   enter("voted", { announce: t("reveal.announce", { a: abouts.a.name, b: abouts.b.name }) });
+}
+
+/** Is the vote in the log? What it takes to tell is loaded when there is a vote. */
+async function checkReceipt(voted) {
+  try {
+    const { ReceiptPanel } = await import("./receipt.js");
+    receiptPanel ??= new ReceiptPanel($("proof"));
+  } catch {
+    $("proof").querySelector("[data-part=line]").textContent = t("error.offline");
+    return;
+  }
+  if (battle === voted) receiptPanel.ofVote(voted);
 }
 
 /** Whether the conversation may have another prompt. */
@@ -381,7 +392,6 @@ for (const button of root.querySelectorAll("[data-again]")) {
   });
 }
 $("reload").addEventListener("click", () => location.reload());
-$("copy-receipt").addEventListener("click", ({ currentTarget }) => copyBy(currentTarget, battle.receipt));
 
 /** Answers in boxes that scroll in step, or over the page's length. */
 function box(isBoxed) {

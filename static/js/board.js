@@ -98,7 +98,8 @@ async function visit(url) {
     else board().dataset.live = "off";
     return;
   }
-  if (!page.getElementById("filter") !== !filter()) return location.assign(url);
+  const leavesPast = "past" in page.getElementById("board").dataset !== isPast();
+  if (leavesPast || !page.getElementById("filter") !== !filter()) return location.assign(url);
   const before = places();
   adopt(page);
   published = 0;
@@ -187,18 +188,26 @@ function connected(state) {
   board().dataset.live = state;
 }
 
-showChosen();
-const events = new EventSource("/api/board/events");
-events.addEventListener("open", () => {
-  connected("on");
-  refreshSoon(); // what was published before the connection stood was announced to nobody here
-});
-events.addEventListener("error", () => connected("off"));
-events.addEventListener("snapshot", (event) => {
+function follow() {
+  const events = new EventSource("/api/board/events");
+  events.addEventListener("open", () => {
+    connected("on");
+    refreshSoon(); // what was published before the connection stood was announced to nobody here
+  });
+  events.addEventListener("error", () => connected("off"));
+  events.addEventListener("snapshot", adoptNews);
+}
+
+function adoptNews(event) {
   const news = JSON.parse(event.data);
   const { campaign, category, method } = board().dataset;
   const ours = method === "auto" ? news.official : news.method === method;
   if (!ours || news.campaign !== campaign || news.category !== category) return;
   published = news.log_position;
   refreshSoon();
-});
+}
+
+const isPast = () => "past" in board().dataset;
+
+showChosen();
+if (!isPast()) follow();

@@ -10,11 +10,13 @@ export class Reveal {
   #faces;
   #faceTemplate;
   #note;
+  #leaks;
 
   constructor(panel, faceTemplate) {
     this.#faces = panel.querySelector("[data-faces]");
     this.#faceTemplate = faceTemplate;
     this.#note = panel.querySelector("[data-standing]");
+    this.#leaks = panel.querySelector("[data-leaks]");
   }
 
   /** Names and grade of a voted battle. */
@@ -22,6 +24,9 @@ export class Reveal {
     const [a, b] = SIDES.map((side) => this.#face(side, battle[`about_${side}`]));
     this.#faces.replaceChildren(a, verdict(battle), b);
     this.#note.textContent = "";
+    this.#leaks.hidden = !isFlagged(battle);
+    this.#leaks.textContent = remark(battle.leaks);
+    this.#note.hidden = isFlagged(battle); // no change of the board is waited for
   }
 
   /** Ratings of today, for a vote that was cast some time ago. */
@@ -32,6 +37,7 @@ export class Reveal {
   /** Ratings of just `before` the vote, then with it as soon as the board was counted again. */
   async showChange(battle, before) {
     this.#rate(battle, before);
+    if (isFlagged(battle)) return; // the board does not count it
     this.#note.textContent = t("reveal.counting");
     const after = await awaitBoard(battle.campaign, [battle.model_a, battle.model_b], before);
     this.#note.textContent = t(after ? "reveal.counted" : "reveal.later");
@@ -55,6 +61,16 @@ export class Reveal {
       place.replaceChildren(...rating(row), ...moved, ...interval(row, board?.method));
     }
   }
+}
+
+const isFlagged = (battle) => Object.keys(battle.leaks).length > 0;
+
+/** What it means for the vote that answers gave names away, and which. */
+function remark(leaks) {
+  const said = SIDES.filter((side) => side in leaks).map((side) =>
+    t("reveal.leak", { side: side.toUpperCase(), name: leaks[side] }),
+  );
+  return [t("reveal.leak.why"), ...said, t("reveal.leak.apart")].join("");
 }
 
 function verdict(battle) {

@@ -37,16 +37,15 @@ export function goTo(element, offset = 0) {
 
 /** Two boxes scroll by the same share of their length, so that both ends come together. */
 export function scrollInStep(first, second) {
-  let driven = null; // its scroll event is caused by the other
+  const placed = new Map(); // where a box was put by the other, until it says that it is there
   const follow = (leader, other) => {
-    if (driven === leader) {
-      driven = null;
-      return;
-    }
+    const place = placed.get(leader);
+    placed.delete(leader);
+    if (place === leader.scrollTop) return; // else its reader moved it before it could say so
     const share = leader.scrollTop / Math.max(1, leader.scrollHeight - leader.clientHeight);
     const before = other.scrollTop;
     other.scrollTop = share * (other.scrollHeight - other.clientHeight);
-    if (other.scrollTop !== before) driven = other;
+    if (other.scrollTop !== before) placed.set(other, other.scrollTop);
   };
   first.addEventListener("scroll", () => follow(first, second), { passive: true });
   second.addEventListener("scroll", () => follow(second, first), { passive: true });

@@ -31,6 +31,7 @@ from arena.battles import Battles, Limits
 from arena.boards import METHODS, OVERALL
 from arena.campaigns import DEFAULT
 from arena.errors import EndpointBroken, EndpointError
+from arena.events import MODEL_TYPES
 from arena.interfaces import Campaign, Deadlines, Finished, ModelEntry
 from arena.limits import RateLimits
 from arena.live import RedisLive
@@ -224,7 +225,10 @@ class CheckedClient(FlaskClient):
         return {**response.json, "battle": battle_id}
 
 
-_OF_RUNNER_AND_WORKER = {"leases", "snapshots", "pair_tables", "usage", "circuits", "failures"}
+_OF_RUNNER_AND_WORKER = {
+    *("leases", "snapshots", "pair_tables", "usage", "circuits", "failures"),
+    *("tree_heads", "tree_nodes"),
+}
 
 
 class World:
@@ -263,7 +267,8 @@ class World:
 
     def _with_pinned_draw(self, services: Services) -> Services:
         limits = Limits(self.settings.max_prompt_chars, self.settings.max_turns, 100, 1_000, 60)
-        battles = Battles(services.store, services.live, services.campaigns, limits, self.draw)
+        parts = (services.store, services.live, services.campaigns, limits, self.draw)
+        battles = Battles(*parts, signer=services.signer)
         return replace(services, battles=battles)
 
     def _parts(self) -> tuple[Runner, Worker]:
@@ -277,7 +282,8 @@ class World:
             poll=0.3,
             lease_seconds=3,
         )
-        return runner, Worker(self.store, self._live, poll=0.3, lease_seconds=3)
+        signer = self.settings.signer()
+        return runner, Worker(self.store, self._live, signer=signer, poll=0.3, lease_seconds=3)
 
     def _endpoint(self, entry: ModelEntry) -> _ScriptedEndpoint:
         return _ScriptedEndpoint(entry.id, self.scripts, self._go)
@@ -358,11 +364,15 @@ class World:
     def counts(self) -> dict[str, int]:
         """How many rows each table has, but for those that runner and worker write at any time."""
         tables = [t for t in metadata.sorted_tables if t.name not in _OF_RUNNER_AND_WORKER]
+        told = records_table.c.type.in_(("campaign", *MODEL_TYPES))
         with self.database.read() as connection:
-            return {
+            counted = {
                 table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
                 for table in tables
             }
+            by_worker = select(func.count()).select_from(records_table).where(told)
+            counted["records"] -= connection.execute(by_worker).scalar_one()
+        return counted
 
     @contextmanager
     def nothing_written(self) -> Iterator[None]:
@@ -394,8 +404,11 @@ class World:
 
         wait_until(published, what="the first boards")
 
-    def wait_counted(self) -> None:
-        """Wait until the default board, as readers get it, counts every vote."""
+    def wait_counted(self, *methods: str) -> None:
+        """Wait until the default campaign's board, as readers get it, counts every vote.
+
+        Its boards by other methods come later: those named in `methods` are waited for too.
+        """
         votes = select(func.count()).where(
             records_table.c.type == "vote", records_table.c.campaign == DEFAULT.id
         )
@@ -403,14 +416,20 @@ class World:
         def counted() -> bool:
             with self.database.read() as connection:
                 cast = connection.execute(votes).scalar_one()
-            rows = self.services.boards.get(DEFAULT).document["rows"]
-            return bool(sum(row["votes"] for row in rows) == 2 * cast)
+            get = self.services.boards.get
+            boards = [get(DEFAULT, method=method).document["rows"] for method in ("auto", *methods)]
+            return all(sum(row["votes"] for row in rows) == 2 * cast for rows in boards)
 
-        wait_until(counted, what="every vote on the board")
+        wait_until(counted, what="every vote on the boards")
 
     def wait_sealed(self) -> int:
-        """Wait until every vote has its place in the log; the log's position."""
-        wait_until(lambda: self.store.votes.unsealed() == 0, what="the log to be sealed")
+        """Wait until every vote has its place under a signed head; the log's position."""
+
+        def is_signed() -> bool:
+            head, waits = self.store.trees.head(), self.store.votes.unsealed()
+            return not waits and head is not None and head.size >= self.store.votes.position()
+
+        wait_until(is_signed, what="the log to be sealed and signed")
         return self.store.votes.position()
 
 

@@ -165,7 +165,8 @@ def test_a_conversation_is_the_opening_then_the_side_s_own_without_void_turns() 
 
 
 def test_a_reveal_is_written_as_the_contract_names_it() -> None:
-    reveal = Reveal(1, False, "m0", "m1", {"name": "M 0"}, {"name": "M 1"}, "ff")
+    about = {"name": "M 0"}, {"name": "M 1"}
+    reveal = Reveal(1, False, "m0", "m1", *about, "ff", "note", {"b": "m 1"})
     assert reveal.to_json() == {
         "grade": 1,
         "both_bad": False,
@@ -174,4 +175,6 @@ def test_a_reveal_is_written_as_the_contract_names_it() -> None:
         "about_a": {"name": "M 0"},
         "about_b": {"name": "M 1"},
         "receipt": "ff",
+        "signed_receipt": "note",
+        "leaks": {"b": "m 1"},
     }

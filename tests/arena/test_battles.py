@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from arena.battle import Battle, BattleState, Grade, Reveal
+from arena.battle import Battle, BattleState, Grade, Leak, Reveal
 from arena.battles import Ballot, Battles, Limits, Place, check_text
 from arena.campaigns import Campaigns
 from arena.errors import (
@@ -29,7 +29,7 @@ from arena.errors import (
     TooMany,
     Unavailable,
 )
-from tests.fakes import ANSWERS, CAMPAIGN, MODELS, STEPS, FakeLive, FakeStore, at_once
+from tests.fakes import ANSWERS, CAMPAIGN, MODELS, SIGNER, STEPS, FakeLive, FakeStore, at_once
 
 LIMITS = Limits(prompt_chars=100, turns=3, running_per_voter=2, running=5, waiting_per_network=3)
 BALLOT = Ballot(Grade.a_better, reasons=("clear",), comment="well said")
@@ -50,15 +50,18 @@ class World:
             campaigns,
             limits,
             random.Random(7),  # noqa: S311  reproducible draws
+            signer=SIGNER,
         )
 
     def start(self, voter: str = "ann") -> str:
-        return self.battles.start(voter, "Why?").id
+        return self.battles.start(voter, "Why?").battle.id
 
-    def answer(self, battle_id: str) -> None:
+    def answer(self, battle_id: str, *leaks: Leak) -> None:
         battle = self.store.battles.claim(battle_id, "r1")
         assert battle is not None
-        assert self.store.battles.finish_turn(battle_id, battle.turn, ANSWERS, STEPS, "r1")
+        assert self.store.battles.finish_turn(
+            battle_id, battle.turn, ANSWERS, STEPS, "r1", leaks=leaks
+        )
 
     def fail(self, battle_id: str) -> None:
         battle = self.store.battles.claim(battle_id, "r1")
@@ -107,8 +110,9 @@ def world() -> World:
 def test_a_started_battle_is_committed_with_its_draw_before_a_runner_is_woken(
     world: World,
 ) -> None:
-    battle = world.battles.start("ann", "Why?\r\nReally?")
-    assert world.store.battles.get(battle.id) == battle
+    begun = world.battles.start("ann", "Why?\r\nReally?")
+    battle = begun.battle
+    assert world.store.battles.whole(battle.id) == begun
     assert world.live.next_battle(0.1) == battle.id
     assert battle.state is BattleState.created
     assert (battle.campaign, battle.voter) == ("online", "ann")
@@ -158,7 +162,7 @@ def test_a_battle_needs_two_models_of_its_campaign(world: World) -> None:
     world.store.roster.replace([*only, MODELS[2]], "t2")
     with pytest.raises(NoModels):
         world.battles.start("ann", "Why?")
-    pair = world.battles.start("ann", "Why?", "other")
+    pair = world.battles.start("ann", "Why?", "other").battle
     assert {pair.model_a, pair.model_b} == {"m0", "m2"}
 
 
@@ -166,7 +170,7 @@ def test_all_pairs_and_sides_are_drawn_about_equally_often() -> None:
     world = World(replace(LIMITS, running=10_000, running_per_voter=10_000))
     drawn: Counter[tuple[str, str]] = Counter()
     for _ in range(2_400):
-        battle = world.battles.start("ann", "Why?")
+        battle = world.battles.start("ann", "Why?").battle
         drawn[battle.model_a, battle.model_b] += 1
         world.store.battles.rows.clear()
     assert len(drawn) == 12
@@ -265,7 +269,7 @@ def test_many_voters_at_once_get_no_more_than_the_places_of_the_arena(world: Wor
 
 def test_a_redraw_names_the_battle_it_comes_from(world: World) -> None:
     void = world.in_state("void")
-    again = world.battles.start("ann", "Why?", redraw_of=void)
+    again = world.battles.start("ann", "Why?", redraw_of=void).battle
     assert again.redrawn_from == void
     with pytest.raises(NotFound):
         world.battles.start("bob", "Why?", redraw_of=void)
@@ -582,7 +586,8 @@ def test_the_view_is_blind_until_the_vote_and_repeats_the_reveal_after_it(world:
     battle_id = world.ready()
     before = world.battles.view("ann", battle_id)
     assert not {"model_a", "model_b", "receipt", "grade"} & set(before)
-    assert "Model" not in json.dumps(before) and "m0" not in json.dumps(before)
+    told = json.dumps(before).replace(battle_id, "")  # at random it holds any two letters
+    assert not any(name in told for name in ("Model", "m0", "m1", "m2", "m3"))
     reveal = world.battles.vote("ann", battle_id, BALLOT)
     after = world.battles.view("ann", battle_id)
     assert {name: after[name] for name in reveal.to_json()} == reveal.to_json()
@@ -603,3 +608,69 @@ def test_private_campaigns_are_as_if_they_were_not_there(world: World) -> None:
     assert campaigns.get(None) == campaigns.get("online") == CAMPAIGN
     with pytest.raises(NotFound):
         campaigns.get("private")
+
+
+# --- answers that named themselves --------------------------------------------------------------
+
+
+def leaky(world: World, *turns: tuple[Leak, ...]) -> str:
+    """A battle with these leaks in its turns, ready for its vote."""
+    battle_id = world.start()
+    world.answer(battle_id, *turns[0])
+    for leaks in turns[1:]:
+        world.battles.follow_up("ann", battle_id, "And?")
+        world.answer(battle_id, *leaks)
+    return battle_id
+
+
+def flags_of(world: World) -> list[tuple[str | None, dict[str, Any] | None]]:
+    log, leases = world.store.votes, world.store.leases
+    lease = leases.take("worker", "w1", leases.look("worker"))
+    assert lease is not None
+    log.seal(lease, 99)
+    return [(row.target, row.data) for row in log.counted(0, 99) if row.type == "flag"]
+
+
+def test_a_vote_on_answers_that_named_themselves_is_flagged_once_for_each_side(
+    world: World,
+) -> None:
+    battle_id = leaky(
+        world,
+        (Leak("b", "qwen"),),
+        (Leak("b", "tongyi"),),
+        (Leak("a", "openai"), Leak("b", "qwen")),
+    )
+    reveal = world.battles.vote("ann", battle_id, BALLOT)
+    assert reveal.leaks == {"a": "openai", "b": "qwen"}
+    vote = world.store.votes.vote_of(battle_id)
+    assert vote is not None
+    assert sorted(flags_of(world), key=str) == [
+        (vote.record.id, {"side": "a", "name": "openai"}),
+        (vote.record.id, {"side": "b", "name": "qwen"}),
+    ]
+    assert world.battles.view("ann", battle_id)["leaks"] == {"a": "openai", "b": "qwen"}
+
+
+def test_a_vote_on_other_answers_has_no_flag(world: World) -> None:
+    battle_id = world.ready()
+    assert world.battles.vote("ann", battle_id, BALLOT).leaks == {}
+    assert flags_of(world) == []
+
+
+def test_a_repeated_request_adds_no_flag_and_tells_the_same(world: World) -> None:
+    battle_id = leaky(world, (Leak("a", "qwen"),))
+    first = world.battles.vote("ann", battle_id, BALLOT, "key")
+    assert world.battles.vote("ann", battle_id, BALLOT, "key") == first
+    assert len(flags_of(world)) == 1
+
+
+def test_an_answer_that_named_itself_looks_like_any_other_before_the_vote(world: World) -> None:
+    views = []
+    for leaks in ((), (Leak("a", "qwen"), Leak("b", "openai"))):
+        battle_id = leaky(world, leaks)
+        view = world.battles.view("ann", battle_id)
+        views.append(
+            {name: view[name] for name in view if name not in ("id", "events", "created_at")}
+        )
+        world.battles.skip("ann", battle_id)
+    assert views[0] == views[1]

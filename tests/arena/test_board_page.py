@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -110,3 +112,18 @@ def test_a_column_asked_for_again_is_sorted_the_other_way() -> None:
     assert Wish("c", sort="-votes").order("votes") == "ascending"
     assert Wish("c", sort="-votes").sorted_by("votes").endswith("sort=votes")
     assert Wish("c", sort="votes").order("rank") is None
+
+
+class Document(dict[str, Any]):
+    """A board's document that can be watched; a dict cannot."""
+
+
+def test_what_is_remembered_of_a_board_does_not_keep_its_document() -> None:
+    document = Document(TREES.document)
+    gone = weakref.ref(document)
+    published = Encoded(document, b"", "of a board that is soon an old one")
+    first = table(published, Wish("c"))
+    assert table(published, Wish("c")) is first
+    del document, published
+    gc.collect()
+    assert gone() is None

@@ -133,6 +133,17 @@ def test_of_endlessly_many_keys_only_the_newest_are_remembered() -> None:
     assert asked == [5]
 
 
+def test_what_nobody_asks_for_any_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 2.0, 13.0, 14.0])
+    monkeypatch.setattr("arena.boards.time.monotonic", lambda: next(clock))
+    asked: list[str] = []
+    recent = Recent(1.5, asked.append)
+    for key in ("once", "often", "often", "often"):
+        recent.get(key)
+    assert asked == ["once", "often", "often"]
+    assert recent._found.keys() == {("often",)}
+
+
 def a_store(*boards: tuple[str, str]) -> FakeStore:
     """A store with an empty board of each category and method."""
     store = FakeStore()

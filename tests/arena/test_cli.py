@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -23,6 +23,9 @@ from sqlalchemy import create_engine, text
 from arena import __version__
 from arena.boards import METHODS
 from arena.cli import main
+from arena.interfaces import Act, Head
+from arena.settings import Settings
+from arena.store import SqlStore, open_store
 from tests.arena.http_world import World
 from tests.services import ROOT, wait_until
 
@@ -164,6 +167,7 @@ def test_wrong_usage_is_one_line(data: Path, words: list[str], said: str) -> Non
         ("DATABASE_URL", "mysql://x"),
         ("REDIS_URL", "x"),
         ("ARENA_SECRET_KEY", "short"),
+        ("ARENA_SIGNING_KEY", "z" * 64),
         ("ARENA_ADMIN_TOKEN", "short"),
     ],
 )
@@ -178,9 +182,9 @@ def test_a_setting_that_cannot_be_used_is_named_in_one_line(
 @pytest.mark.parametrize(
     ("command", "lacks"),
     [
-        ("web", "REDIS_URL and ARENA_SECRET_KEY"),
+        ("web", "REDIS_URL, ARENA_SECRET_KEY, ARENA_SIGNING_KEY"),
         ("runner", "REDIS_URL"),
-        ("worker", "REDIS_URL"),
+        ("worker", "REDIS_URL, ARENA_SIGNING_KEY"),
     ],
 )
 def test_one_of_many_machines_makes_nothing_up_that_all_must_have_alike(
@@ -198,6 +202,7 @@ def test_a_postgresql_that_is_away_is_one_line_that_says_why(
     monkeypatch.setenv("DATABASE_URL", "postgresql://arena:hunter2@127.0.0.1:1/arena")
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("ARENA_SECRET_KEY", "k" * 32)
+    monkeypatch.setenv("ARENA_SIGNING_KEY", "0" * 64)
     result = run(*command.split())
     refused(result, "DATABASE_URL: PostgreSQL cannot be used", "Connection refused")
     assert "hunter2" not in result.stderr
@@ -321,8 +326,8 @@ def test_agreement_is_told_of_voters_and_of_judges(data: Path) -> None:
 def test_a_method_is_pinned_by_a_record(living: World, data: Path) -> None:
     result = run("method", "davidson", "--reason", "As last year.")
     assert result.exit_code == 0, result.stderr
-    wait_until(lambda: living.store.votes.events(["online"]), what="the record")
-    (event,) = living.store.votes.events(["online"])
+    wait_until(lambda: living.store.votes.events(["online"], ["method"]), what="the record")
+    (event,) = living.store.votes.events(["online"], ["method"])
     assert event.record.reason == "As last year."
     wait_until(
         lambda: (
@@ -336,6 +341,69 @@ def test_a_method_is_pinned_by_a_record(living: World, data: Path) -> None:
     refused(run("method", "bt", "--variant", "pooled", "--reason", "x"), "no variants")
     refused(run("method", "bt", "--campaign", "nope", "--reason", "x"), "nope")
     refused(run("method", "auto", "--variant", "pooled", "--reason", "x"), "--variant")
+
+
+def talks(file: Path, count: int) -> Path:
+    """A vote file of two models that anybody tells apart, on as many prompts."""
+    rows = [
+        {"model_a": "x", "model_b": "y", "winner": "tie", "voter": f"v{number % 9}"}
+        | {
+            f"conversation_{side}": [
+                {"role": "user", "content": f"What of {number}?"},
+                {"role": "assistant", "content": answer},
+            ]
+            for side, answer in (("a", "Certainly, my friend!"), ("b", "Yes it is."))
+        }
+        for number in range(count)
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    return file
+
+
+@contextmanager
+def sealed(house: Path) -> Iterator[SqlStore]:
+    """The store of a house where no worker runs, all that it holds sealed."""
+    settings = Settings.from_environment({"ARENA_DATA": str(house / "data")})
+    with closing(open_store(settings.database_url)) as store:
+        lease = store.leases.take("worker", "test", store.leases.look("worker"))
+        assert lease is not None
+        store.votes.seal(lease, 1_000)
+        yield store
+
+
+def test_blindness_is_audited_and_published(house: Path) -> None:
+    result = run("import", talks(house / "talks.jsonl", 60), "--campaign", "talks")
+    assert result.exit_code == 0, result.stderr
+    with sealed(house) as store:
+        position = store.votes.position()
+    audited = run("audit", "blindness", "--campaign", "talks", "--format", "json")
+    assert (audited.exit_code, audited.stderr) == (0, "")
+    found = json.loads(audited.stdout)
+    assert {model["model"] for model in found["models"]} == {"x", "y"}
+    assert found["told_pair"]["lower"] > 0.9
+    with sealed(house) as store:
+        assert not store.votes.events(["talks"], ["blindness"])
+
+    published = run("audit", "blindness", "--campaign", "talks", "--publish")
+    assert "certainly" in published.stdout
+    with sealed(house) as store:
+        (event,) = store.votes.events(["talks"], ["blindness"])
+    data = event.record.data
+    assert data is not None
+    assert data["log_position"] == position
+    assert data["told_pair"] == found["told_pair"]
+    assert "certainly" not in json.dumps(data)
+
+
+def test_blindness_that_cannot_be_told_is_one_line(house: Path) -> None:
+    run("import", talks(house / "talks.jsonl", 30), "--campaign", "talks")
+    with sealed(house) as store:
+        refused(run("audit", "blindness", "--campaign", "talks"), "50 answers")
+        refused(run("audit", "blindness", "--campaign", "nope"), "nope")
+        refused(run("audit", "blindness", "--seed", "-1"), "--seed")
+        silent = Act("2026-01-01T00:00:00.000Z", "campaign.change", "talks")
+        assert store.campaigns.change("talks", {"publish_text": False}, silent)
+        refused(run("audit", "blindness", "--campaign", "talks", "--publish"), "consent")
 
 
 @pytest.mark.parametrize("anchor", ["nobody=1000", "=1000", "x=nan", "x=inf"])
@@ -431,10 +499,50 @@ def test_an_export_is_what_the_http_call_gives(living: World, data: Path) -> Non
         result = run("export", f"out.{form}")
         assert (result.exit_code, result.stderr) == (0, "")
         position = living.store.votes.position()
-        assert result.stdout == f"out.{form}: the log up to position {position}\n"
+        assert result.stdout.startswith(f"out.{form}: the log up to position {position}\n")
+        assert ("has no manifest" in result.stdout) is (form == "csv")
         answer = living.voter().get(f"/api/votes?format={form}", buffered=True)
         assert (data / f"out.{form}").read_bytes() == answer.get_data()
-    assert sorted(path.name for path in data.iterdir()) == ["out.csv", "out.jsonl"]
+    written = ["out.csv", "out.jsonl", "out.jsonl.manifest.json"]
+    assert sorted(path.name for path in data.iterdir()) == written
+
+
+def test_an_export_is_of_a_signed_head_or_says_that_there_is_none(house: Path) -> None:
+    (house / "v.csv").write_text(VOTES)
+    run("import", "v.csv", "--campaign", "fresh")
+    with sealed(house) as store:
+        result = run("export", "out.jsonl", "--campaign", "fresh")
+        position = store.votes.position()
+        assert f"up to position {position}\n" in result.stdout
+        assert "no head of the log has been signed yet" in result.stdout
+        assert not (house / "out.jsonl.manifest.json").exists()
+        lease = store.leases.take("worker", "w", store.leases.look("worker"))
+        assert lease is not None
+        store.trees.add_head(lease, Head(2, "ab" * 32, "t", "of another log"))
+        refused(run("export", "other.jsonl", "--campaign", "fresh"), "log's first 2 records")
+        refused(
+            run("export", "other.jsonl", "--campaign", "fresh", "--until", "3"),
+            "No signed head of 3 records",
+            "the nearest is of 2",
+        )
+        assert not (house / "other.jsonl").exists()
+        result = run("export", "out.csv", "--campaign", "fresh", "--until", "3")
+        assert "up to position 3\n" in result.stdout
+
+
+def test_a_restore_says_which_key_signs_from_now_on(house: Path) -> None:
+    assert run("backup", "saved.tar").exit_code == 0
+    for number, (options, said) in enumerate(
+        [
+            (["--new-key"], "signed with a new key"),
+            (["--same-key"], "The same key"),
+            ([], "same key"),
+        ]
+    ):
+        (house / "data").rename(house / f"before-{number}")
+        result = run("restore", "saved.tar", *options)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert said in result.stdout
 
 
 def test_an_export_can_be_rated_to_the_numbers_of_the_board(living: World, data: Path) -> None:
@@ -568,8 +676,8 @@ def test_a_database_of_a_newer_program_is_one_line(house: Path) -> None:
     assert not (house / "x.csv").exists()
 
 
-def test_verify_says_that_it_is_not_available_yet(data: Path) -> None:
-    refused(run("verify", "out.jsonl"), "out.jsonl", "not available yet")
+def test_verify_needs_the_manifest_beside_the_file(data: Path) -> None:
+    refused(run("verify", "out.jsonl"), "out.jsonl.manifest.json", "cannot be read")
 
 
 # --- models check -------------------------------------------------------------------------------
@@ -642,3 +750,23 @@ def test_models_check_asks_every_model_and_prints_a_table(
 
 def test_models_check_without_models_is_one_line(house: Path) -> None:
     refused(run("models", "check"), "arena.toml", "[[models]]")
+
+
+def test_seal_appends_the_record_and_says_where_its_boards_will_be(living: World) -> None:
+    result = run("seal", "--statement", "The round is over.", "--statement-zh", "本轮结束。")
+    assert result.exit_code == 0, result.output
+    assert "/api/sealed?campaign=online" in result.output
+    client = living.voter()
+
+    def listed() -> list[dict[str, str]]:
+        found: list[dict[str, str]] = client.get("/api/sealed").json["sealed"]
+        return [one for one in found if one["boards"]]
+
+    (sealed,) = wait_until(listed, 10, what="the sealed board")
+    assert (sealed["statement"], sealed["statement_zh"]) == ("The round is over.", "本轮结束。")
+
+
+def test_seal_refuses_in_one_line_what_it_cannot_seal(house: Path) -> None:
+    refused(run("seal", "--campaign", "nowhere", "--statement", "Over."), "nowhere")
+    refused(run("seal", "--statement", " "), "statement")
+    refused(run("seal"), "--statement")

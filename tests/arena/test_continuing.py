@@ -28,7 +28,7 @@ def fakes() -> Fakes:
 
 
 def go_on(fakes: Fakes, battle_id: str, side: Side = "a", prompt: str = "And?") -> str:
-    return fakes.battles.start("ann", prompt, continue_from=Continuation(battle_id, side)).id
+    return fakes.battles.start("ann", prompt, continue_from=Continuation(battle_id, side)).battle.id
 
 
 def whole(fakes: Fakes, battle_id: str) -> WholeBattle:
@@ -104,7 +104,7 @@ def test_somebody_else_s_battle_cannot_be_gone_on_with(fakes: Fakes) -> None:
 
 def test_a_conversation_stays_in_its_campaign(fakes: Fakes) -> None:
     fakes.store.campaigns.add(replace(CAMPAIGN, id="other"))
-    first = fakes.battles.start("ann", "Why?", "other").id
+    first = fakes.battles.start("ann", "Why?", "other").battle.id
     fakes.answer(first)
     fakes.battles.vote("ann", first, BALLOT)
     goes_on = Continuation(first, "a")
@@ -112,7 +112,10 @@ def test_a_conversation_stays_in_its_campaign(fakes: Fakes) -> None:
         fakes.battles.start("ann", "And?", "online", continue_from=goes_on)
     assert refused.value.field == "campaign"
     assert fakes.battle(go_on(fakes, first)).campaign == "other"
-    assert fakes.battles.start("ann", "And?", "other", continue_from=goes_on).campaign == "other"
+    assert (
+        fakes.battles.start("ann", "And?", "other", continue_from=goes_on).battle.campaign
+        == "other"
+    )
 
 
 def test_a_closed_campaign_takes_no_more_of_a_conversation(fakes: Fakes) -> None:
@@ -148,7 +151,7 @@ def test_a_void_battle_is_drawn_again_with_its_opening(fakes: Fakes) -> None:
     void = go_on(fakes, source)
     fakes.fail(void)
     fakes.store.votes.erase([source], "voter")
-    again = whole(fakes, fakes.battles.start("ann", "And?", redraw_of=void).id)
+    again = whole(fakes, fakes.battles.start("ann", "And?", redraw_of=void).battle.id)
     assert again.opening == talk("Why?", SAID_A)
     assert (again.battle.redrawn_from, again.battle.continued_from) == (void, source)
 
@@ -175,7 +178,7 @@ def test_the_log_has_the_whole_conversation_that_was_judged(fakes: Fakes) -> Non
 
 def test_the_opening_says_what_a_battle_is_about_too(fakes: Fakes) -> None:
     prompt = "用 Python 写一个函数,计算斐波那契数列。"
-    source = fakes.battles.start("ann", prompt).id
+    source = fakes.battles.start("ann", prompt).battle.id
     fakes.answer(source)
     fakes.battles.vote("ann", source, BALLOT)
     battle_id = go_on(fakes, source, prompt="OK?")

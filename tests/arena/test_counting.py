@@ -13,6 +13,7 @@ import arena.counting
 from arena.counting import Page, Pages
 from arena.interfaces import Counted, Lease
 from arena.leaderboard import Method, compute, method_record
+from arena.records import IDENTITY_LEAK
 from arena.tally import Tally
 from tests.fakes import CAMPAIGN, FakeStore, a_remark, a_vote
 
@@ -56,9 +57,9 @@ class Log:
         self.store.votes.append(rows)
         self.store.votes.seal(self.lease, 1_000)
 
-    def remark(self, kind: str, target: str) -> None:
+    def remark(self, kind: str, target: str, reason: str = "spam") -> None:
         self.number += 1
-        self.store.votes.append([a_remark(f"x{self.number}", kind, target, "spam")])
+        self.store.votes.append([a_remark(f"x{self.number}", kind, target, reason)])
         self.store.votes.seal(self.lease, 1_000)
 
     def pages(self, position: int = 0) -> list[Page]:
@@ -116,13 +117,19 @@ def test_what_is_said_of_a_vote_comes_with_its_place() -> None:
     log.votes(5)
     log.remark("flag", "v2")
     log.remark("exclusion", "v2")
+    log.remark("flag", "v3", IDENTITY_LEAK)
+    log.remark("flag", "unknown", IDENTITY_LEAK)
     log.store.votes.append([(method_record("online", "why", Method("elo")), None)])
     log.votes(PAGE)
     log.pages()
     (page, *_) = log.pages()
-    flag, exclusion, method = page.events
-    place = next(row for row in log.store.votes.counted(0, 9) if row.id == "v2")
+    flag, exclusion, leak, stray, method = page.events
+    place, leaked = (
+        next(row for row in log.store.votes.counted(0, 9) if row.id == vote)
+        for vote in ("v2", "v3")
+    )
     assert (flag.vote, exclusion.vote) == (None, (place.campaign, 2))
+    assert (leak.vote, stray.vote) == ((leaked.campaign, 3), None)
     assert method.data is not None and method.data["method"]["name"] == "elo"
 
 
@@ -164,13 +171,13 @@ def test_a_page_of_another_format_is_made_anew(monkeypatch: pytest.MonkeyPatch) 
     log.votes(PAGE)
     log.pages()
     before = log.store.pages.kept[0]
-    monkeypatch.setattr(arena.counting, "_FORMAT", 2)
+    monkeypatch.setattr(arena.counting, "_FORMAT", 0)
     log.pages()
     assert log.store.pages.kept[0] != before
 
 
 WINNERS = ("model_a", "model_b", "tie", "both_bad", "", None)
-MEANING = (1, "700fcaf8e6fc54b3eaa773fd7f1e286c84dc8ac6e0a471b0e12753422b03234c")
+MEANING = (2, "5e619d79efdba9503fd874522bc7462c4f20c52698f52a3c184ac386102ae71e")
 """The format, and a digest of what it makes of the records below."""
 
 
@@ -189,6 +196,8 @@ def test_a_page_means_what_it_meant_when_its_format_was_named() -> None:
         {"type": "exclusion", "target": "1"},
         {"type": "exclusion", "target": "nothing"},
         {"type": "flag", "target": "1"},
+        {"type": "flag", "target": "1", "reason": IDENTITY_LEAK},
+        {"type": "flag", "target": "nothing", "reason": IDENTITY_LEAK},
         {"type": "method", "data": {"method": {"name": "elo"}}},
     ]
     records = [

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def check_command(words: list[str]) -> None:
     command: click.Command = main
     for word in words:
         assert isinstance(command, click.Group), words
-        assert word in command.commands, words
-        command = command.commands[word]
+        found = command.get_command(click.Context(command), word)
+        assert found is not None, words
+        command = found
     assert not isinstance(command, click.Group), words
 
 
@@ -191,3 +193,13 @@ def test_systemd_accepts_every_unit(name: str, tmp_path: Path) -> None:
         check=False,
     )
     assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_every_package_is_installed() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    found = {
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for name in ("arena", "ratings")
+        for file in (ROOT / name).rglob("__init__.py")
+    }
+    assert set(listed["packages"]) == found

@@ -92,18 +92,21 @@ def test_two_transactions_that_wait_for_each_other_are_both_done_in_the_end(
     with database.write() as connection:
         connection.execute(text("CREATE TABLE things (name TEXT PRIMARY KEY, n INTEGER)"))
         connection.execute(text("INSERT INTO things VALUES ('a', 0), ('b', 0)"))
-    met = threading.Barrier(2)
+    met, done = threading.Barrier(2), threading.Event()
     tries = []
 
     @retried
     def count_both(first: str, second: str) -> None:
         tries.append(first)
+        if len(tries) > 2:
+            done.wait(5)  # or it could take first what the other one has been waiting for
         with database.write() as connection:
             statement = text("UPDATE things SET n = n + 1 WHERE name = :name")
             connection.execute(statement, {"name": first})
             if len(tries) <= 2:  # so that each has what the other one wants
                 met.wait(5)
             connection.execute(statement, {"name": second})
+        done.set()
 
     at_once([lambda: count_both("a", "b"), lambda: count_both("b", "a")])
     assert len(tries) == 3, "the database ended one of the two"

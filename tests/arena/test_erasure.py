@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from arena import erasure, log
+from arena import erasure, log, merkle
 from arena.battle import BattleState, Frame
 from arena.battles import Continuation
+from arena.campaigns import DEFAULT
 from arena.clock import rfc3339
 from arena.errors import Erased, LiveLost, NotFound, Unavailable
 from arena.interfaces import Act, Finished, LiveFrame
@@ -26,7 +27,7 @@ from arena.worker import Worker
 from tests.arena.http_world import CheckedClient, World, problem
 from tests.arena.test_battles import BALLOT
 from tests.arena.test_battles import World as Fakes
-from tests.fakes import CAMPAIGN
+from tests.fakes import CAMPAIGN, SIGNER
 from tests.services import wait_until
 
 
@@ -142,7 +143,12 @@ def test_an_export_shows_the_erasure_and_every_leaf_still_holds(fakes: Fakes) ->
 def working(fakes: Fakes, retention_days: int | None) -> Iterator[None]:
     """A worker of this arena at work."""
     worker = Worker(
-        fakes.store, fakes.live, poll=0.05, lease_seconds=1, retention_days=retention_days
+        fakes.store,
+        fakes.live,
+        signer=SIGNER,
+        poll=0.05,
+        lease_seconds=1,
+        retention_days=retention_days,
     )
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,))
@@ -228,6 +234,56 @@ def test_a_deleted_battle_leaves_no_word_anywhere(
     exported = [json.loads(line) for line in voter.get("/api/votes").get_data().splitlines()]
     assert [row["type"] for row in exported if receipt == row["hash"]] == ["vote"]
     assert word not in json.dumps(exported)
+
+
+def exported(client: CheckedClient, battle_id: str) -> dict[str, Any]:
+    """The row of a battle's vote."""
+    rows = map(json.loads, client.get("/api/votes").get_data().splitlines())
+    (row,) = [row for row in rows if row["battle_id"] == battle_id]
+    found: dict[str, Any] = row
+    return found
+
+
+@pytest.mark.parametrize("who", [erasure.VOTER, erasure.OPERATOR, erasure.RETENTION])
+def test_whoever_erases_the_proof_holds_and_the_consent_stays(
+    world: World, voter: CheckedClient, who: str
+) -> None:
+    battle_id = voter.voted(grade=-1, comment="Rather short.")["battle"]
+    world.wait_sealed()
+    before = exported(voter, battle_id)
+    erasure.erase(world.store, world.services.live, [battle_id], who)
+    world.wait_sealed()
+    after = exported(voter, battle_id)
+    gone = {name for name in before if before[name] != after[name]}
+    assert gone == {"conversation_a", "conversation_b", "comment", "salt"}
+    assert all(after[name] is None for name in gone)
+    assert after["consent"] == DEFAULT.consent_digest()
+
+    def proof() -> dict[str, Any] | None:
+        answer = voter.get(f"/api/log/inclusion?seq={after['seq']}")
+        return answer.json if answer.status_code == 200 else None
+
+    given = wait_until(proof, what="a head that covers the vote")
+    path = [bytes.fromhex(node) for node in given["path"]]
+    leaf, root = bytes.fromhex(before["hash"]), bytes.fromhex(given["root"])
+    assert merkle.is_included(leaf, after["seq"] - 1, given["size"], path, root)
+
+
+def test_no_record_says_a_voters_words_outside_of_what_can_be_erased(
+    world: World, voter: CheckedClient, word: str
+) -> None:
+    world.answers(f"{word} prompt", f"{word} answer.", Finished("stop"))
+    battle_id = voter.ready(f"{word} prompt")
+    vote = {"grade": 2, "reasons": ["clear"], "comment": f"{word} comment"}
+    voter.post(f"/api/battles/{battle_id}/report", json={"reason": f"{word} report"})
+    assert voter.post(f"/api/battles/{battle_id}/vote", json=vote).status_code == 200
+    erasure.erase(world.store, world.services.live, [battle_id], erasure.OPERATOR)
+    with world.database.read() as connection:
+        rows = [
+            dict(row._mapping) for row in connection.execute(select(metadata.tables["records"]))
+        ]
+    assert any(row["battle_id"] == battle_id for row in rows)
+    assert word not in json.dumps(rows, default=str)
 
 
 def test_the_voter_of_a_running_battle_deletes_it_at_once(

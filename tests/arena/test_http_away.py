@@ -65,7 +65,7 @@ def test_without_the_database_nothing_fails_and_nothing_is_told_half(
 ) -> None:
     services = build_services(world.settings)
     assert isinstance(services.store, SqlStore)
-    for use in ("read", "write"):
+    for use in ("read", "look", "write"):
         monkeypatch.setattr(services.store._db, use, away)
     app = app_of(world, services)
     client = world.voter(app)

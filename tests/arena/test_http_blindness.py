@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 import secrets
 import threading
@@ -15,15 +16,16 @@ from urllib.parse import quote
 import pytest
 from flask.testing import FlaskClient
 
+from arena import identity
 from arena.battle import Message
 from arena.boards import METHODS
 from arena.clock import now
 from arena.errors import EndpointBroken, EndpointRefused
 from arena.interfaces import Finished, ModelEntry
 from arena.views.context import VOTER_COOKIE
-from tests.arena.http_world import BEGUN, World
+from tests.arena.http_world import BEGUN, World, parse_sse
 from tests.fakes import a_battle, a_turn
-from tests.services import redis_server, wait_until
+from tests.services import redis_server
 
 
 def token() -> str:
@@ -57,15 +59,22 @@ def models() -> tuple[tuple[ModelEntry, list[str]], tuple[ModelEntry, list[str]]
 def world(
     models: Iterable[tuple[ModelEntry, list[str]]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    """An arena of these two models only."""
+    """An arena of these two models only, in which nothing is published just because it is time."""
     folder: Path = tmp_path_factory.mktemp("arena")
     entries = [entry for entry, _ in models]
-    with redis_server() as url, World(folder, url, entries) as made:
-        # its first boards would otherwise come in the middle of a battle
-        latest = made.store.snapshots.latest
-        for method in METHODS[1:]:
-            wait_until(lambda m=method: latest("online", "overall", m), what="a board")
-        yield made
+    with pytest.MonkeyPatch.context() as patch, redis_server() as url:
+        for pace in ("_VOID_RATES_SECONDS", "_FIGURES_SECONDS"):
+            patch.setattr(f"arena.worker.{pace}", math.inf)
+        with World(folder, url, entries) as made:
+            made.wait_published()
+            yield made
+
+
+@pytest.fixture(autouse=True)
+def settled(world: World) -> None:
+    """The votes of earlier tests are sealed and counted: no news comes while a test looks."""
+    world.wait_sealed()
+    world.wait_counted(*METHODS)
 
 
 # --- recording ----------------------------------------------------------------------------------
@@ -110,6 +119,10 @@ def look_everywhere(browser: Browser, battle: str) -> None:
     for method, address, body in (
         ("GET", path, None),
         ("HEAD", path, None),
+        ("OPTIONS", path, None),
+        ("HEAD", f"{path}/events?turn=1", None),
+        ("OPTIONS", f"{path}/events", None),
+        ("GET", f"{path}/proof", None),
         ("GET", f"{path}/events?turn=1", None),
         ("GET", f"{path}/events?turn=7", None),
         ("GET", f"{path}/events?turn=x", None),
@@ -136,6 +149,9 @@ def look_everywhere(browser: Browser, battle: str) -> None:
         ("GET", "/api/docs", None),
     ):
         browser(method, address, body)
+    browser("GET", path, **{"Accept-Encoding": "gzip"})
+    browser("GET", path, **{"If-None-Match": "*"})
+    browser("GET", f"/battles/{battle}", **{"Accept-Encoding": "gzip"})
 
 
 # --- scenarios: everything that can happen before a vote ----------------------------------------
@@ -235,9 +251,19 @@ def skipped(world: World, browser: Browser) -> str:
     return battle
 
 
+def slow_and_quick(world: World, browser: Browser) -> str:
+    """One side sends all at once, the other letter by letter; either may be the first model's."""
+    text = "Both say this, and it takes some steps to say. " * 3
+    say(world, "race", a=[text, Finished("stop", 99)], b=[*text, Finished("stop")])
+    battle = browser.start("race")
+    browser("GET", f"/api/battles/{battle}/events")
+    return battle
+
+
 SCENARIOS: dict[str, Callable[[World, Browser], str]] = {
     "ready": ready,
     "ends of other kinds": length_and_filter,
+    "a slow and a quick side": slow_and_quick,
     "stopped": stopped,
     "side a refuses": failing("a", EndpointRefused, late=False),
     "side b refuses": failing("b", EndpointRefused, late=False),
@@ -250,14 +276,24 @@ SCENARIOS: dict[str, Callable[[World, Browser], str]] = {
 }
 
 
+REQUEST_ID = (rb"(X-Request-ID: |\"request_id\": ?\")[0-9a-f]{32}", rb"\1<request>")
+NAMING = (
+    *("/api/models", "/api/board", "/api/boards", "/api/votes", "/board", "/board/past"),
+    *("/api/log/head", "/api/log/inclusion?seq=1", "/api/log/consistency?from=1&to=2", "/log"),
+    *("/api/log/events", "/api/log/manifest", "/events", "/events.atom", "/api/sealed"),
+    *("/api/board/pairs", "/api/board/history", "/api/campaigns", "/board/figures", "/about"),
+)
+"""What names models on purpose, or follows from the log that does."""
+
+
 @contextmanager
 def quiet(world: World) -> Iterator[None]:
     """Assert that what names models on purpose says nothing of a battle: it does not change."""
 
     def legitimate() -> list[bytes]:
         client = world.app.test_client()
-        paths = ("/api/models", "/api/board", "/api/boards", "/api/votes", "/board")
-        return [client.get(path, buffered=True).get_data() for path in paths]
+        told = [client.get(path, buffered=True).get_data() for path in NAMING]
+        return [re.sub(*REQUEST_ID, answer) for answer in told]
 
     before = legitimate()
     yield
@@ -318,7 +354,8 @@ def test_the_search_finds_what_a_reveal_says(
 CHANGING = (
     (rb"arena_voter=[^;]+; Expires=[^;]+", b"arena_voter=*"),
     (rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", b"<time>"),
-    (rb"(X-Request-ID: |\"request_id\": ?\")[0-9a-f]{32}", rb"\1<request>"),
+    (rb">\d{1,2} [A-Z][a-z]+ \d{4}, \d\d:\d\d UTC<", b"><time><"),  # a minute may pass
+    REQUEST_ID,
     (rb'"state":"(created|running)"', b'"state":"<begun>"'),  # a runner may be quick or slow
 )
 
@@ -340,13 +377,35 @@ def assert_alike(one: list[bytes], other: list[bytes]) -> None:
         assert mine.decode().splitlines() == yours.decode().splitlines()
 
 
+def test_that_an_answer_named_its_model_changes_no_byte_before_the_vote(
+    world: World,
+    models: Iterable[tuple[ModelEntry, list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same answers once found to tell and once not: only the stored turn differs."""
+    ids, found, seen = [entry.id for entry, _ in models], [], []
+    said = [f"I am {ids[0]}, as you see.", Finished("stop")]
+    world.answers("who", **{model: said for model in ids})
+    for is_blind in (False, True):
+        if is_blind:
+            monkeypatch.setattr(identity.Lookout, "found", lambda _: None)
+        browser = Browser(world)
+        with world.pinned(ids[0], ids[1]):
+            battle = browser.start("who")
+            browser("GET", f"/api/battles/{battle}/events")
+            look_everywhere(browser, battle)
+        found.append([leak.side for leak in world.store.battles.turns(battle)[0].leaks])
+        seen.append(neutral(browser.traffic, battle))
+    assert found == [["a", "b"], []]
+    assert_alike(*seen)
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
 def test_swapping_the_models_changes_no_byte(
     world: World,
     models: Iterable[tuple[ModelEntry, list[str]]],
     scenario: Callable[[World, Browser], str],
 ) -> None:
-    world.wait_counted()  # pages tell how many votes were counted before
     ids = [entry.id for entry, _ in models]
     seen = []
     for order in (ids, ids[::-1]):
@@ -366,7 +425,6 @@ def test_which_side_failed_cannot_be_told(
     error: type[EndpointBroken | EndpointRefused],
     late: bool,
 ) -> None:
-    world.wait_counted()
     seen = []
     for side in "ab":
         browser = Browser(world)
@@ -374,6 +432,56 @@ def test_which_side_failed_cannot_be_told(
             battle = failing(side, error, late)(world, browser)
             look_everywhere(browser, battle)
         seen.append(neutral(browser.traffic, battle))
+    assert_alike(*seen)
+
+
+def test_swapping_how_the_endpoints_send_mirrors_what_a_browser_gets(
+    world: World, models: Iterable[tuple[ModelEntry, list[str]]]
+) -> None:
+    """The same words by a quick and a slow endpoint, then by a slow and a quick one.
+
+    How many frames there are depends on the moment; what they say together, where they stand and
+    all that is beside them does not.
+    """
+    text = "What is said is the same, however it is sent. " * 3
+    quick, slow = [text, Finished("stop", 40)], [*text, Finished("stop")]
+    ids = [entry.id for entry, _ in models]
+    seen = []
+    for a, b in ((quick, slow), (slow, quick)):
+        browser = Browser(world)
+        with world.pinned(*ids):
+            say(world, "swap", a=a, b=b)
+            battle = browser.start("swap")
+        deltas = parse_sse(browser("GET", f"/api/battles/{battle}/events").decode())[:-1]
+        pairs = list(zip(deltas[::2], deltas[1::2], strict=True))
+        assert all((one.data["side"], two.data["side"]) == ("a", "b") for one, two in pairs)
+        assert all(len(one.data["text"]) == len(two.data["text"]) for one, two in pairs)
+        assert [delta.id for delta in deltas] == [f"1-{n}" for n in range(len(deltas))]
+        browser.traffic.clear()
+        look_everywhere(browser, battle)
+        events = [part for part in browser.traffic if b"text/event-stream" in part]
+        assert events
+        rest = [part for part in browser.traffic if b"text/event-stream" not in part]
+        seen.append(neutral(rest, battle))
+    assert_alike(*seen)
+
+
+def test_the_addresses_that_name_models_say_the_same_while_a_battle_waits_for_its_vote(
+    world: World,
+) -> None:
+    """Roster, log, events and boards name models on purpose, whatever battle is looked at."""
+    ids = [entry.id for entry in world.models()]
+    seen = []
+    for order in (ids, ids[::-1]):
+        browser = Browser(world)
+        with world.pinned(*order):
+            battle = ready(world, browser)
+        browser.traffic.clear()
+        for address in ("models", "boards", "votes", "log/head", "log/events"):
+            browser("GET", f"/api/{address}")
+        browser("GET", "/api/votes?outcomes=all")
+        seen.append(neutral(browser.traffic, battle))
+        assert not any(battle.encode() in part for part in browser.traffic)
     assert_alike(*seen)
 
 

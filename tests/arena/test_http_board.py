@@ -34,7 +34,7 @@ def test_a_board_has_the_rows_of_the_contract(world: World, voter: CheckedClient
         voter.voted(grade=0)
     board = newest(world, voter)
     assert set(board) == {
-        *("log_position", "method", "config", "config_hash", "published_at"),
+        *("log_position", "tree_head", "method", "config", "config_hash", "published_at"),
         *("campaign", "category", "voters", "fit", "evidence", "converged", "components", "rows"),
     }
     rows = board["rows"]
@@ -106,7 +106,7 @@ def test_a_campaign_tells_its_categories_and_every_change_of_its_method(
     world.add_campaign("told")
     record = method_record("told", "As last year.", Method("davidson"))
     world.store.votes.append([(record, None)])
-    wait_until(lambda: world.store.votes.events(["told"]), what="the record's place")
+    wait_until(lambda: world.store.votes.events(["told"], ["method"]), what="the record's place")
     campaigns = {c["id"]: c for c in voter.get("/api/campaigns").json["campaigns"]}
     (event,) = campaigns["told"]["methods"]
     assert (event["method"], event["reason"]) == ("davidson", "As last year.")

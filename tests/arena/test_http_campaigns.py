@@ -22,7 +22,9 @@ from tests.services import wait_until
 OPERATOR = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 SECRET_MODEL = replace(MODELS[0], id="secret-model", campaigns=("veiled",))
 OF_ONE_ANSWER = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|(?<=\"request_id\": \")[0-9a-f]+")
-NO_READING = re.compile(r"/static/|/join/|/admin|/healthz|/readyz|/metrics|/events$")
+NO_READING = re.compile(
+    r"/static/|/join/|/admin|/healthz|/readyz|/metrics|/(battles/.*|board)/events$"
+)
 
 
 @pytest.fixture(scope="module")

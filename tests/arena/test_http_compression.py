@@ -36,7 +36,8 @@ def gzipped(world: World) -> CheckedClient:
 def test_what_is_the_same_for_everybody_is_compressed_on_wish(
     world: World, gzipped: CheckedClient, path: str
 ) -> None:
-    world.wait_counted()  # a page tells how many votes there are
+    world.wait_sealed()
+    world.wait_counted()  # pages tell the votes and the head that there are
     plain = gzipped.get(path)
     packed = gzipped.get(path, headers=GZIP)
     assert "Content-Encoding" not in plain.headers

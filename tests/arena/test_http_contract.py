@@ -17,7 +17,10 @@ BLIND = {
     *("id", "campaign", "state", "turn", "created_at"),
     *("events", "opening", "turns", "void_reason"),
 }
-REVEAL = {"grade", "both_bad", "model_a", "model_b", "about_a", "about_b", "receipt"}
+REVEAL = {
+    *("grade", "both_bad", "model_a", "model_b", "about_a", "about_b"),
+    *("receipt", "signed_receipt", "leaks"),
+}
 
 
 # --- the document -------------------------------------------------------------------------------
@@ -98,7 +101,7 @@ def test_a_battle_goes_from_prompt_to_reveal(world: World, voter: CheckedClient)
     assert reveal["about_a"]["name"] == f"Model {stored.model_a[1]}"
 
     voted = voter.get(path).json
-    assert set(voted) == BLIND | REVEAL | {"shared"}
+    assert set(voted) == BLIND | REVEAL | {"shared", "excluded_reason"}
     assert voted["state"] == "voted"
     assert {name: voted[name] for name in REVEAL} == reveal
 

@@ -82,12 +82,12 @@ def test_an_error_of_ours_that_is_no_refusal_is_a_defect(
     world: World, voter: CheckedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
-        raise EndpointEmpty("model m0 said nothing")
+        raise EndpointEmpty("the model Zebra said nothing")
 
     monkeypatch.setattr(type(world.services.campaigns), "get", broken)
     refused = super(CheckedClient, voter).open("/api/board")
     problem(refused, 500, "internal-error")
-    assert "m0" not in refused.get_data(as_text=True)
+    assert "Zebra" not in refused.get_data(as_text=True)
 
 
 def test_without_the_database_a_call_is_refused_for_now(

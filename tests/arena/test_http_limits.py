@@ -202,7 +202,7 @@ def one_place(world: World) -> Battles:
         prompt_chars=100, turns=3, running_per_voter=1, running=1, waiting_per_network=2
     )
     made = world.services
-    return Battles(made.store, made.live, made.campaigns, limits, world.draw)
+    return Battles(made.store, made.live, made.campaigns, limits, world.draw, signer=made.signer)
 
 
 def test_when_all_places_are_taken_there_is_a_line(world: World) -> None:

@@ -16,9 +16,11 @@ import pytest
 from werkzeug.test import TestResponse
 
 from arena.errors import EndpointBroken
-from arena.records import LEAF_FIELDS
+from arena.interfaces import Finished
+from arena.records import LATER_FIELDS, LEAF_FIELDS
 from arena.views.context import StreamSlots
 from tests.arena.http_world import CheckedClient, World, problem
+from tests.services import wait_until
 
 CONTRACT_FIELDS = (
     "seq, type, id, campaign, battle_id, timestamp, model_a, model_b, grade, winner, both_bad, "
@@ -27,7 +29,7 @@ CONTRACT_FIELDS = (
     "finish_b, propensity, sampling_rule, roster_revision, flags, excluded_reason, salt, "
     "content_digest, hash"
 ).split(", ")
-OURS = {"target", "reason", "data"}
+OURS = {"target", "reason", "data", "consent"}
 
 
 def rows(client: CheckedClient, query: str = "") -> list[dict[str, Any]]:
@@ -163,6 +165,27 @@ def test_the_reveal_is_repeated_to_its_voter_only(world: World, voter: CheckedCl
     problem(world.voter().get(path), 404, "not-found")
 
 
+def test_a_vote_on_an_answer_that_named_itself_is_told_flagged_and_rated_apart(
+    world: World, voter: CheckedClient
+) -> None:
+    model = world.models()[0]
+    world.answers("who are you?", f"I am {model.id}, an AI.", Finished("stop"))
+    with world.pinned(model.id, world.models()[1].id):
+        reveal = voter.voted("who are you?")
+    name = reveal["leaks"]["a"]
+    assert name == model.id
+    row = row_of(world, reveal)
+    assert set(row["flags"]) == {"identity_leak"}
+    flags = [r for r in rows(world.voter()) if r["type"] == "flag" and r["target"] == row["id"]]
+    assert {"side": "a", "name": name} in [flag["data"] for flag in flags]
+    world.wait_published()
+    wait_until(
+        lambda: voter.get("/api/board?category=unfiltered").status_code == 200, what="the board"
+    )
+    board = voter.get("/api/board?category=unfiltered").json
+    assert board["config"]["identity_leaks"] == "included"
+
+
 # --- the log ------------------------------------------------------------------------------------
 
 
@@ -250,7 +273,8 @@ def test_the_log_of_one_campaign_has_no_other_rows(world: World, voter: CheckedC
     battle_id = voter.ready("hello", campaign="alone")
     vote(voter, battle_id, {"grade": 1})
     world.wait_sealed()
-    assert [row["battle_id"] for row in rows(voter, "?campaign=alone")] == [battle_id]
+    alone = [row for row in rows(voter, "?campaign=alone") if row["type"] == "vote"]
+    assert [row["battle_id"] for row in alone] == [battle_id]
     assert {row["campaign"] for row in rows(voter, "?campaign=online")} == {"online"}
 
 
@@ -330,7 +354,8 @@ def canonical(value: Any) -> str:
 
 
 def leaf(row: dict[str, Any]) -> str:
-    fields = {name: row[name] for name in LEAF_FIELDS if name != "data"}  # votes have none
+    later = {name for name in LATER_FIELDS if row[name] is None}
+    fields = {name: row[name] for name in LEAF_FIELDS if name not in later}
     if row["both_bad"]:
         fields["winner"] = "tie"  # the export shows the flag, the leaf the collapse of the grade
     return hashlib.sha256(b"\x00" + canonical(fields).encode()).hexdigest()

@@ -19,8 +19,12 @@ CATALOGUES: dict[str, dict[str, str]] = {
 }
 USERS = [
     *sorted((ROOT / "arena/templates").rglob("*.html")),
+    ROOT / "arena/templates/feed.xml",
     *sorted((ROOT / "static/js").glob("*")),
-    *(ROOT / "arena" / name for name in ("figures.py", "views/figures.py", "views/gallery.py")),
+    *(
+        ROOT / "arena" / name
+        for name in ("figures.py", "views/events.py", "views/figures.py", "views/gallery.py")
+    ),
 ]
 
 # t("key"), and t("prefix." + name) in scripts or t('prefix.' ~ name) in templates

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from arena.boards import OVERALL
+from arena.categories import UNFILTERED
 from arena.errors import BadFile, InvalidField
 from arena.leaderboard import (
     METHOD_NAMES,
@@ -209,6 +210,8 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_the_configuration_pins_every_number():
     config = compute(tally_of(RING)).config
     assert config == {
+        "exclusions": "applied",
+        "identity_leaks": "excluded",
         "method": "bt",
         "variant": None,
         "ties": "half_win",
@@ -217,6 +220,7 @@ def test_the_configuration_pins_every_number():
         "clustered": None,
         "weights": None,
         "ranks": "pairwise",
+        "seed": None,
         "level": 0.95,
         "scale": {"base": 10, "width": 400.0, "mean": 1000.0},
         "anchor": None,
@@ -225,6 +229,14 @@ def test_the_configuration_pins_every_number():
         "tolerance": 1e-9,
     }
     assert json.loads(json.dumps(config)) == config
+
+
+def test_the_board_of_all_votes_says_so_in_its_configuration():
+    tally = tally_of(RING)
+    for name in ("bt", "elo"):
+        board = compute(tally, Method(name), category=UNFILTERED)
+        assert board.config == Method(name).config() | {"identity_leaks": "included"}
+        assert board.rows == compute(tally, Method(name)).rows
 
 
 def test_the_configuration_hash_is_that_of_its_canonical_json():
@@ -488,7 +500,7 @@ def test_votes_without_categories_cannot_be_parted_by_them(tmp_path):
 def test_the_json_is_the_object_of_the_board_call():
     shown = board_json(compute(tally_of(RING)), file="votes.csv")
     assert list(shown) == [
-        *("log_position", "method", "config", "config_hash", "published_at"),
+        *("log_position", "tree_head", "method", "config", "config_hash", "published_at"),
         *("campaign", "category", "voters", "fit", "evidence"),
         *("converged", "components", "rows", "file"),
     ]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import redis
@@ -25,6 +26,7 @@ from arena.settings import Settings
 from tests.fakes import FakeLive, at_once
 from tests.services import wait_until
 
+T = TypeVar("T")
 TTL = 60
 HERE = LineShare("here", 3)
 
@@ -133,8 +135,8 @@ def lose_frames(live: LiveBuffer, request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("client").flushall()
 
 
-def next_frame(subscription: Subscription[LiveFrame | LookAgain]) -> LiveFrame | None:
-    """The next frame within two seconds; being told to look at any time does no harm."""
+def next_message(subscription: Subscription[T | LookAgain]) -> T | None:
+    """The next message within two seconds; being told to look at any time does no harm."""
     while True:
         message = subscription.get(timeout=2)
         if not isinstance(message, LookAgain):
@@ -144,7 +146,7 @@ def next_frame(subscription: Subscription[LiveFrame | LookAgain]) -> LiveFrame |
 def begin(live: LiveBuffer, subscription: Subscription[LiveFrame | LookAgain]) -> None:
     """Push frame 0 and wait for it: from here on the subscription has nothing older to tell."""
     live.push([frame(0)])
-    assert next_frame(subscription) == frame(0)
+    assert next_message(subscription) == frame(0)
 
 
 # --- frames -------------------------------------------------------------------------------------
@@ -231,7 +233,7 @@ def test_a_follower_gets_every_frame_in_order_from_subscribing_on(live: LiveBuff
     with live.follow("b1", 1) as subscription:
         for number in range(1, 200):
             live.push([frame(number)])
-        assert [next_frame(subscription) for _ in range(1, 200)] == [
+        assert [next_message(subscription) for _ in range(1, 200)] == [
             frame(number) for number in range(1, 200)
         ]
         assert live.frames("b1", 1, 0)[0] == frame(0).frame
@@ -241,15 +243,15 @@ def test_followers_of_other_turns_hear_nothing_of_this_one(live: LiveBuffer) -> 
     with live.follow("b1", 1) as mine, live.follow("b1", 2) as next_turn:
         begin(live, mine)
         live.push([frame(0, "b2"), frame(1), frame(0, turn=2)])
-        assert next_frame(mine) == frame(1)
-        assert next_frame(next_turn) == frame(0, turn=2)
+        assert next_message(mine) == frame(1)
+        assert next_message(next_turn) == frame(0, turn=2)
         assert mine.get(timeout=0.05) is None
 
 
 def test_all_followers_of_a_turn_get_its_frames(live: LiveBuffer) -> None:
     with live.follow("b1", 1) as one, live.follow("b1", 1) as other:
         live.push([frame(0)])
-        assert next_frame(one) == next_frame(other) == frame(0)
+        assert next_message(one) == next_message(other) == frame(0)
 
 
 def test_the_end_of_a_turn_comes_after_its_frames(live: LiveBuffer) -> None:
@@ -284,7 +286,7 @@ def test_published_boards_reach_their_followers_and_nobody_else(live: LiveBuffer
         begin(live, turn)
         live.announce({"campaign": "online", "log_position": 7})
         announced = {"campaign": "online", "log_position": 7}
-        assert one.get(timeout=2) == other.get(timeout=2) == announced
+        assert next_message(one) == next_message(other) == announced
         assert turn.get(timeout=0.05) is None
         live.push([frame(1)])
         assert one.get(timeout=0.05) is None
@@ -413,7 +415,7 @@ def test_a_follower_is_told_to_look_when_the_subscription_was_cut(
         client.client_kill_filter(_type="pubsub")
         assert subscription.get(timeout=3) == LookAgain()
         real.push([frame(1)])
-        assert next_frame(subscription) == frame(1)
+        assert next_message(subscription) == frame(1)
 
 
 def test_closing_ends_the_hubs_thread(redis_url: str) -> None:
@@ -468,8 +470,8 @@ def test_followers_survive_a_kill_of_redis_and_are_told_to_look(own_redis: OwnRe
                 assert subscription.get(timeout=5) == LookAgain()
                 assert late.get(timeout=5) == LookAgain()
                 live.push([frame(1), frame(0, "b2")])
-                assert next_frame(subscription) == frame(1)
-                assert next_frame(late) == frame(0, "b2")
+                assert next_message(subscription) == frame(1)
+                assert next_message(late) == frame(0, "b2")
             live.announce({"campaign": "online"})
             assert boards.get(timeout=2) == LookAgain()
             assert boards.get(timeout=2) == {"campaign": "online"}

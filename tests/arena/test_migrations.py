@@ -15,6 +15,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from click.testing import CliRunner
 from sqlalchemy import MetaData, event, inspect, text
 
@@ -22,8 +23,9 @@ from arena.cli import main
 from arena.errors import BadSetting, Conflict, Unavailable
 from arena.store import SqlStore, migrate, open_store
 from arena.store.engine import Database
-from arena.store.imports import record_values
-from arena.store.migrate import require_current, upgrade, versions
+from arena.store.migrate import upgrade
+from arena.store.rows import record_values
+from arena.store.schema import known_versions, require_current, versions
 from arena.store.tables import metadata
 from tests.fakes import ANSWERS, CAMPAIGN, MODELS, a_battle, a_vote, log_rows
 
@@ -152,10 +154,15 @@ RELEASED = ("0001", "0002", "0003")
 
 def upgrade_to(database: Database, revision: str) -> None:
     """As the program of that time did it."""
-    config = migrate._config()
+    config = migrate.alembic_config()
     with database.write() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def test_the_names_of_the_migrations_tell_what_alembic_finds_in_them() -> None:
+    scripts = ScriptDirectory.from_config(migrate.alembic_config())
+    assert known_versions() == [script.revision for script in scripts.walk_revisions()]
 
 
 def fill(database: Database) -> None:

@@ -90,12 +90,12 @@ def test_a_text_that_is_taken_down_is_so_in_all_battles_that_went_on_with_it(
     fakes: Fakes, moderation: Moderation
 ) -> None:
     first = fakes.in_state("voted")
-    later = fakes.battles.start("ann", "And?", continue_from=Continuation(first, "a")).id
+    later = fakes.battles.start("ann", "And?", continue_from=Continuation(first, "a")).battle.id
     fakes.fail(later)
-    again = fakes.battles.start("ann", "And?", redraw_of=later).id
+    again = fakes.battles.start("ann", "And?", redraw_of=later).battle.id
     fakes.answer(again)
     fakes.battles.vote("ann", again, BALLOT)
-    last = fakes.battles.start("ann", "Or?", continue_from=Continuation(again, "b")).id
+    last = fakes.battles.start("ann", "Or?", continue_from=Continuation(again, "b")).battle.id
     other = fakes.in_state("voted")
     moderation.take_down(again)
     assert [erased(fakes, name) for name in (first, later, again, last)] == [0, 0, 1, 1]

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from arena import open_files
-from arena.redis_client import MAX_CONNECTIONS
 from arena.settings import Settings
-from arena.store.engine import MAX_OVERFLOW, MOST_CONNECTIONS, POOL_SIZE, Database
+from arena.store.engine import MAX_OVERFLOW, POOL_SIZE, Database
 from arena.supervisor import web_command
 
 ROOT = Path(__file__).parents[2]
@@ -68,8 +67,8 @@ def test_the_page_of_guidance_counts_as_the_program_does(settings: Settings) -> 
     assert engine.pool.size() == POOL_SIZE  # type: ignore[attr-defined]  # of a queue pool
     assert engine.pool._max_overflow == MAX_OVERFLOW  # type: ignore[attr-defined]
     figures = {
-        "connections of a process to PostgreSQL": MOST_CONNECTIONS,
-        "connections of a client to Redis": MAX_CONNECTIONS,
+        "connections of a process to PostgreSQL": open_files.MOST_TO_SQL,
+        "connections of a client to Redis": open_files.MOST_TO_REDIS,
         "kept without a request": open_files.KEPT_ALIVE,
         "threads of a web process": settings.web_threads,
         "battles of a runner": settings.runner_capacity,
@@ -97,7 +96,7 @@ def test_every_row_of_the_guidance_obeys_its_own_formulas(settings: Settings) ->
         assert hands * int(capacity or settings.runner_capacity) >= 1.1 * wanted
         assert int(running) >= wanted
         # PostgreSQL keeps three for its superuser
-        needed = MOST_CONNECTIONS * processes + 6 * hands + 3 * 2 + 5
+        needed = open_files.MOST_TO_SQL * processes + 6 * hands + 3 * 2 + 5
         assert int(connections) - 3 >= needed - 3 * (wanted == 100)  # one worker there
         megabytes = int(memory) * (1000 if unit == "GB" else 1)
         assert megabytes * 1e6 >= 2 * wanted / 30 * settings.live_ttl_seconds * 14e3

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from arena.records import LEAF_FIELDS, Content, Record, new_salt
+from arena.records import LATER_FIELDS, LEAF_FIELDS, Content, Record, new_salt
 
 SALT = "00112233445566778899aabbccddeeff" * 2
 
@@ -62,7 +62,8 @@ def canonical(value: Any) -> bytes:
 
 def test_a_leaf_is_the_rfc_6962_hash_of_the_records_canonical_json() -> None:
     body = {field.name: getattr(RECORD, field.name) for field in fields(Record)}
-    del body["data"]  # a vote has none
+    for name in LATER_FIELDS:  # a vote of old has none
+        del body[name]
     body["reasons"] = ["correct", "clear"]
     assert RECORD.leaf() == hashlib.sha256(b"\x00" + canonical(body)).hexdigest()
 
@@ -75,7 +76,7 @@ def test_the_leaf_of_the_golden_record_never_changes() -> None:
 
 def test_a_bare_record_has_all_its_empty_fields_in_the_leaf() -> None:
     bare = Record("r1", "flag", "online", "2026-01-02T03:04:05.678Z")
-    body = dict.fromkeys(name for name in LEAF_FIELDS if name != "data") | {
+    body = dict.fromkeys(name for name in LEAF_FIELDS if name not in LATER_FIELDS) | {
         "id": "r1",
         "type": "flag",
         "campaign": "online",
@@ -100,7 +101,7 @@ def test_changing_any_field_changes_the_leaf(name: str) -> None:
         case _:
             other = value + " "
     assert replace(RECORD, **{name: other}).leaf() != RECORD.leaf()
-    if name not in ("id", "type", "campaign", "timestamp", "reasons", "data"):
+    if name not in ("id", "type", "campaign", "timestamp", "reasons", *LATER_FIELDS):
         assert replace(RECORD, **{name: None}).leaf() != RECORD.leaf()
 
 

@@ -13,7 +13,7 @@ from arena import redis_client
 
 @pytest.fixture(autouse=True)
 def two_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_client, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(redis_client, "MOST_TO_REDIS", 2)
 
 
 def test_a_thread_waits_for_the_connection_of_another(redis_url: str) -> None:

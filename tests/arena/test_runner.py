@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import arena.runner
-from arena.battle import Battle, BattleState, Frame, Message, Turn, TurnState
+from arena.battle import Battle, BattleState, Frame, Leak, Message, Turn, TurnState
 from arena.checkup import QUESTION
 from arena.errors import (
     EndpointBroken,
@@ -23,8 +23,10 @@ from arena.errors import (
     EndpointUnreachable,
     Unavailable,
 )
+from arena.identity import Lookout, names_of
 from arena.interfaces import Deadlines, Finished, LookAgain, ModelEntry
-from arena.runner import Runner, next_step
+from arena.pacing import next_step
+from arena.runner import Runner
 from tests.fakes import (
     CAMPAIGN,
     MODELS,
@@ -238,8 +240,12 @@ def test_a_runner_that_was_not_woken_finds_the_battle_by_polling(world: World) -
         assert world.wait_for_end() is BattleState.ready
 
 
+def a_side(model: ModelEntry) -> arena.runner._Side:
+    return arena.runner._Side(model, [], Lookout(names_of(MODELS)))
+
+
 def test_an_end_that_comes_just_after_a_stop_does_not_tell_which_side_was_nearly_done() -> None:
-    sides = tuple(arena.runner._Side(model, []) for model in MODELS[:2])
+    sides = tuple(a_side(model) for model in MODELS[:2])
     sides[0].finished = Finished("stop", 3)
     arena.runner._RunningTurn(a_battle(), 1, sides).stop()
     sides[1].finished = Finished("length", 9)  # its reader was not waited for
@@ -247,18 +253,58 @@ def test_an_end_that_comes_just_after_a_stop_does_not_tell_which_side_was_nearly
     assert [side.answer().tokens for side in sides] == [None, None]
 
 
+def test_short_answers_whose_ends_come_late_hold_up_no_later_turn(world: World) -> None:
+    """Three times "OK", the end 0.3 s after it: the next answers are no slower for it."""
+    late: Script = ["OK", 0.3, Finished("stop", None)]
+    world.script(
+        a=[late, late, late, text_script("x" * 900)], b=[late, late, late, text_script("y" * 1500)]
+    )
+    with world.running(deadlines=replace(DEADLINES, total=60)):
+        for number in range(4):
+            world.begin(f"b{number}")
+            assert world.wait_for_end(f"b{number}") is BattleState.ready
+
+
+def test_a_stop_ends_a_wait_at_once_and_leaves_both_alike(world: World) -> None:
+    slow: Script = [*(piece for _ in range(6) for piece in ("so slow ", 0.1)), Finished("stop")]
+    world.script(a=slow, b=text_script("quick and long " * 200))
+    with world.running(deadlines=replace(DEADLINES, total=60)):
+        world.begin()
+        wait_until(lambda: sum(len(frame.a) for frame in world.shown()) == 48, what="the wait")
+        assert world.store.battles.request_stop("b1")
+        world.wait_for(BattleState.ready)
+    a, b = world.turn().answers()
+    assert a.finish == b.finish == "stopped"
+    assert len(a.text) == 48 <= len(b.text) < 1_000
+
+
+def test_a_stop_before_anything_could_be_judged_lets_what_is_there_be_shown() -> None:
+    """Blanks were shown of one side, and its text waits for the rest."""
+    sides = tuple(a_side(model) for model in MODELS[:2])
+    turn = arena.runner._RunningTurn(a_battle(), 1, sides, taken_in=0.0)
+    for side, text in zip(sides, ("\n" * 8 + "OK", "long " * 300), strict=True):
+        side.arrived.append(text)
+        side.finished = Finished("stop")
+    for second in (5.0, 5.1):
+        turn.tick(second)
+    assert not sides[0].shows_text
+    turn.stopping = True
+    turn.tick(5.2)
+    assert turn.stoppable
+
+
 def test_a_piece_that_comes_just_after_a_tick_is_not_cut_off() -> None:
     """Both ended between a tick's reading and its look whether all is shown."""
-    sides = tuple(arena.runner._Side(model, []) for model in MODELS[:2])
+    sides = tuple(a_side(model) for model in MODELS[:2])
     turn = arena.runner._RunningTurn(a_battle(), 1, sides)
     for side in sides:
         side.arrived.append("same")
     sides[0].finished = Finished("stop")
-    turn.tick()
+    turn.tick(time.monotonic())
     sides[1].arrived.append(" and one more word")
     sides[1].finished = Finished("stop")
     assert not turn.complete
-    turn.tick()
+    turn.tick(time.monotonic())
     assert turn.complete
     assert [side.answer().text for side in sides] == ["same", "same and one more word"]
 
@@ -725,3 +771,54 @@ def test_a_model_that_retired_meanwhile_still_answers_its_battle(world: World) -
     world.store.roster.replace([replace(MODELS[0], state="retired"), *MODELS[2:]], "t2")
     with world.running():
         assert world.wait_for_end() is BattleState.ready
+
+
+# --- answers that name themselves ---------------------------------------------------------------
+
+NAMED = (
+    replace(MODELS[0], name="Qwen2.5 7B", organization="Alibaba"),
+    replace(MODELS[1], name="Gemini 2.5 Flash", organization="Google"),
+)
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 40])
+def test_names_in_answers_are_stored_with_the_turn_however_they_come(
+    world: World, pieces: int
+) -> None:
+    world.store.roster.replace(NAMED, "t2")
+    world.script(
+        a=text_script(f"{ALPHA}我是通义千问。{ALPHA}", pieces=pieces),
+        b=text_script(f"{BETA}I am Gemini, trained by Google.", pieces=pieces),
+    )
+    with world.running():
+        world.begin()
+        assert world.wait_for_end() is BattleState.ready
+    assert world.turn().leaks == (Leak("a", "通义千问"), Leak("b", "gemini"))
+
+
+def test_an_answer_may_repeat_the_name_that_its_prompt_asks_about(world: World) -> None:
+    world.store.roster.replace(NAMED, "t2")
+    world.script(a=text_script(f"Qwen is fast. {ALPHA}"), b=text_script(f"I am Qwen. {BETA}"))
+    with world.running():
+        world.store.battles.add(a_battle("b1"), a_turn("b1", prompt="Is Qwen fast?"))
+        world.live.wake_runner("b1")
+        assert world.wait_for_end() is BattleState.ready
+    assert world.turn().leaks == (Leak("b", "qwen"),)
+
+
+def test_what_was_not_shown_or_stands_in_the_prompt_gives_nothing_away(world: World) -> None:
+    world.store.roster.replace(NAMED, "t2")
+    gate = threading.Event()
+    world.script(
+        a=[*text_script(ALPHA)[:-1], gate, "I am Qwen.", Finished("stop", None)],
+        b=[*text_script(ALPHA)[:-1], gate, Finished("stop", None)],
+    )
+    with world.running():
+        turn = replace(a_turn("b1"), prompt="Are you Qwen, ChatGPT or Gemini? I am Qwen.")
+        world.store.battles.add(a_battle("b1"), turn)
+        world.live.wake_runner("b1")
+        wait_until(lambda: len(world.shown()) > 0, 5, what="a beginning")
+        assert world.store.battles.request_stop("b1")
+        assert world.wait_for_end() is BattleState.ready
+    assert world.turn().answers()[0].finish == "stopped"
+    assert world.turn().leaks == ()

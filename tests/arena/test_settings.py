@@ -69,6 +69,8 @@ def test_every_spelling_of_postgresql_uses_the_installed_driver(
         ("REDIS_URL", "localhost:6379", "redis://HOST:PORT/0"),
         ("ARENA_ADMIN_TOKEN", "short", "at least 16 characters"),
         ("ARENA_SECRET_KEY", "short", "at least 32 characters"),
+        ("ARENA_SIGNING_KEY", "0" * 63, "64 hexadecimal digits"),
+        ("ARENA_SIGNING_KEY", "z" * 64, "64 hexadecimal digits"),
     ],
 )
 def test_a_bad_value_is_refused_naming_the_variable_and_what_is_accepted(
@@ -88,6 +90,7 @@ SECRETS = {
     "ARENA_ADMIN_TOKEN": "hunter2hunter2hunter2",
     "ARENA_SECRET_KEY": "hunter2" * 8,
 }
+SIGNING_KEY = "5" * 63 + "a"
 
 
 def test_no_secret_shows_in_the_repr(tmp_path: Path) -> None:
@@ -136,6 +139,51 @@ def test_a_damaged_secret_key_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match=r"secret\.key is shorter than 32 characters"):
         settings(tmp_path).secret_key()
     assert file.read_text() == "abc\n"
+
+
+def test_the_signing_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    first = settings(tmp_path).signer()
+    file = tmp_path / "data" / "signing.key"
+    assert settings(tmp_path).signer().verifier_key == first.verifier_key
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    again = settings(tmp_path / "other", ARENA_SIGNING_KEY=file.read_text().strip())
+    assert again.signer().verifier_key == first.verifier_key
+    assert not again.data.exists(), "a given key is kept nowhere"
+
+
+def test_machines_that_share_a_database_sign_alike_by_the_secret_that_they_share(
+    tmp_path: Path,
+) -> None:
+    url, secret = "postgresql://arena@db/arena", "s" * 32
+    one, other = (
+        settings(tmp_path / name, DATABASE_URL=url, ARENA_SECRET_KEY=secret).signer()
+        for name in ("one", "other")
+    )
+    assert one.verifier_key == other.verifier_key
+    given = settings(
+        tmp_path, DATABASE_URL=url, ARENA_SECRET_KEY=secret, ARENA_SIGNING_KEY=SIGNING_KEY
+    )
+    assert given.signing_key() == SIGNING_KEY
+    assert settings(tmp_path, DATABASE_URL=url).shared_signing_key() is None
+    alone = settings(tmp_path, ARENA_SECRET_KEY=secret)
+    assert alone.shared_signing_key() is None
+    assert alone.signer().verifier_key != one.verifier_key
+
+
+def test_a_signing_key_is_as_secret_as_any(tmp_path: Path) -> None:
+    assert "55555" not in repr(settings(tmp_path, ARENA_SIGNING_KEY=SIGNING_KEY))
+    with pytest.raises(BadSetting) as refused:
+        settings(tmp_path, ARENA_SIGNING_KEY=SIGNING_KEY + "5")
+    assert "55555" not in str(refused.value)
+
+
+def test_a_damaged_signing_key_is_refused_and_kept(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "signing.key"
+    file.parent.mkdir()
+    file.write_text("g" * 64)
+    with pytest.raises(BadSetting, match=r"signing\.key is not 64 .* restore it from a backup"):
+        settings(tmp_path).signer()
+    assert file.read_text() == "g" * 64
 
 
 def test_every_setting_is_documented_in_the_readme() -> None:

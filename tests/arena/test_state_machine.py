@@ -47,6 +47,7 @@ from arena.errors import (
     RequestError,
     TooEarly,
 )
+from arena.events import MODEL_TYPES
 from arena.interfaces import Lease, LiveFrame, ModelEntry, Store
 from arena.moderation import Moderation
 from arena.relay import Relay
@@ -54,7 +55,7 @@ from arena.store import SqlStore, open_store
 from arena.worker import Worker
 from tests.aftermath import expect_recomputed
 from tests.arena.test_store_contract import emptied, postgres_store, sqlite_template
-from tests.fakes import FakeLive, FakeStore, a_remark, log_rows
+from tests.fakes import SIGNER, FakeLive, FakeStore, a_remark, log_rows
 from tests.services import wait_until
 
 __all__ = ["postgres_store", "sqlite_template"]  # fixtures
@@ -153,7 +154,7 @@ class Arena(RuleBasedStateMachine):
             running=99,
             waiting_per_network=99,
         )
-        self.web = Battles(self.store, self.live, campaigns, limits, self.rng)
+        self.web = Battles(self.store, self.live, campaigns, limits, self.rng, signer=SIGNER)
         self.belongings = Belongings(self.store, self.live, self.web)
         self.moderation = Moderation(self.store, self.live)
         self.relay = Relay(self.store.battles, self.live)
@@ -202,7 +203,7 @@ class Arena(RuleBasedStateMachine):
         return self.started(voter) if len(self.sketches) < 3 else multiple()
 
     def started(self, voter: str, **how: Any) -> str:
-        battle = self.web.start(voter, "Why?", **how)
+        battle = self.web.start(voter, "Why?", **how).battle
         self.sketches[battle.id] = Sketch(battle.id, voter)
         self.touched.add(battle.id)
         return battle.id
@@ -436,16 +437,21 @@ class Arena(RuleBasedStateMachine):
         """A whole worker begins, does all its work and ends: the board is a clean recompute."""
         self.boards_left -= 1
         self.store.leases.release(self.lease)
-        with at_work(Worker(self.store, FakeLive(), poll=0.02, lease_seconds=3)):
+        with at_work(Worker(self.store, FakeLive(), signer=SIGNER, poll=0.02, lease_seconds=3)):
             board = wait_until(self.newest_board, what="the board of the whole log")
         self.lease = self.new_lease()
         sealed = list(log.rows(log.pages(self.store.votes, [DEFAULT])))
+        told = [row for row in sealed if row["type"] in ("campaign", *MODEL_TYPES)]
+        assert len(told) == 1 + len(MODELS), "the worker tells what the log lacked"
+        self.written += len(told)
         assert len(sealed) == self.written
         expect_recomputed({"config": board.config, "rows": board.rows}, sealed)
 
     def newest_board(self) -> Any:
         board = self.store.snapshots.latest(DEFAULT.id, "overall")
-        return board if board is not None and board.log_position == self.written else None
+        is_whole = not self.store.votes.unsealed()
+        is_newest = board is not None and board.log_position == self.store.votes.position()
+        return board if is_whole and is_newest else None
 
     # --- what holds after every step ------------------------------------------------------------
 

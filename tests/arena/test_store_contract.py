@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,29 +30,41 @@ from hypothesis.stateful import (
 from sqlalchemy import event, literal, text
 from sqlalchemy.exc import DataError
 
-from arena.battle import Answer, BattleState, Message, TurnState, WholeBattle
+from arena.battle import Answer, BattleState, Leak, Message, TurnState, WholeBattle
 from arena.circuit import Circuit, CircuitState
 from arena.clock import now, today
-from arena.errors import BadFile, Conflict, Erased, LeaseLost, NoRoom, TooMany, Unavailable
+from arena.errors import (
+    BadFile,
+    Conflict,
+    Erased,
+    ForkedLog,
+    LeaseLost,
+    NoRoom,
+    TooMany,
+    Unavailable,
+)
 from arena.interfaces import (
     Act,
     Campaign,
+    Head,
     Invitation,
     Lease,
     LeaseSeen,
     ModelEntry,
+    Node,
     Outcome,
     PairTable,
     Published,
     Rated,
     Room,
+    SealedBoard,
     Snapshot,
     Store,
     StoredVote,
     Usage,
 )
 from arena.metrics import RECORDS
-from arena.records import LEAF_FIELDS, Content, Record
+from arena.records import IDENTITY_LEAK, LEAF_FIELDS, Content, Record, remark
 from arena.store import SqlStore, open_store
 from arena.store.battles import _refuse_erased
 from arena.store.engine import Database
@@ -687,6 +700,84 @@ def test_the_vote_of_a_battle_is_read_with_its_receipt_and_request(store: Store)
     assert (found.idempotency_key, found.request_digest) == ("k", "d")
 
 
+LEAKS = (Leak("a", "qwen"), Leak("b", "openai"))
+
+
+def test_a_turn_keeps_which_answer_gave_which_name_away(store: Store) -> None:
+    start(store)
+    store.battles.claim("b1", "r1")
+    assert store.battles.finish_turn("b1", 1, ANSWERS, STEPS, "r1", leaks=LEAKS)
+    make_ready(store, "b2")
+    assert [turn.leaks for turn in store.battles.turns("b1")] == [LEAKS]
+    whole, plain = store.battles.whole("b1"), store.battles.whole("b2")
+    assert whole is not None and whole.leaks() == {"a": "qwen", "b": "openai"}
+    assert plain is not None and plain.leaks() == {}
+
+
+def test_an_erasure_removes_what_a_turn_says_of_its_text(store: Store) -> None:
+    start(store)
+    store.battles.claim("b1", "r1")
+    store.battles.finish_turn("b1", 1, ANSWERS, STEPS, "r1", leaks=LEAKS)
+    assert store.votes.erase(["b1"], "voter") == ["b1"]
+    assert [turn.leaks for turn in store.battles.turns("b1")] == [()]
+
+
+def a_leak(record: Record, side: str) -> Record:
+    data = {"side": side, "name": "qwen"}
+    return replace(remark("flag", record, IDENTITY_LEAK, record.timestamp), data=data)
+
+
+def test_the_flags_of_a_vote_are_committed_with_it_and_follow_it(store: Store) -> None:
+    make_ready(store)
+    record, content = a_vote("v1", "b1")
+    flags = [a_leak(record, side) for side in ("a", "b")]
+    request: dict[str, Any] = {"idempotency_key": "k", "request_digest": "d"}
+    assert store.votes.add_vote(record, content, voter="ann", turn=1, flags=flags, **request)
+    assert store.votes.unsealed() == 3
+    seal_all(store)
+    vote, *said = store.votes.counted(0, 9)
+    assert (vote.seq, vote.id) == (1, "v1")
+    assert [(row.seq, row.type, row.target, row.reason, row.data) for row in said] == [
+        (n, "flag", "v1", IDENTITY_LEAK, {"side": side, "name": "qwen"})
+        for n, side in ((2, "a"), (3, "b"))
+    ]
+    found = store.votes.find("v1")
+    assert found is not None and found.flags == (IDENTITY_LEAK, IDENTITY_LEAK)
+
+
+def test_flags_of_a_vote_that_lost_are_not_written(store: Store) -> None:
+    make_ready(store)
+    vote(store)
+    record, content = a_vote("v2", "b1")
+    request: dict[str, Any] = {"idempotency_key": None, "request_digest": "d"}
+    flags = [a_leak(record, "a")]
+    assert (
+        store.votes.add_vote(record, content, voter="ann", turn=1, flags=flags, **request) is None
+    )
+    assert store.votes.unsealed() == 1
+
+
+def test_flags_of_votes_at_the_same_moment_are_each_of_their_vote(store: Store) -> None:
+    numbers = range(16)
+    for number in numbers:
+        make_ready(store, f"b{number}")
+
+    def cast(number: int) -> bool:
+        record, content = a_vote(f"v{number}", f"b{number}")
+        flags = [a_leak(record, "b")] if number % 2 else []
+        request: dict[str, Any] = {"idempotency_key": None, "request_digest": "d"}
+        stored = store.votes.add_vote(record, content, voter="a", turn=1, flags=flags, **request)
+        return stored is not None
+
+    assert all(at_once([lambda n=n: cast(n) for n in numbers]))
+    seal_all(store)
+    log = store.votes.counted(0, 99)
+    places = {row.id: row.seq for row in log if row.type == "vote"}
+    flagged = {row.target: row.seq for row in log if row.type == "flag"}
+    assert flagged.keys() == {f"v{number}" for number in numbers if number % 2}
+    assert all(flagged[vote] == places[vote] + 1 for vote in flagged)
+
+
 def test_sixty_four_votes_at_once_leave_exactly_one_record(store: Store) -> None:
     make_ready(store)
     won = at_once([lambda i=i: vote(store, "b1", f"v{i}") for i in range(64)])
@@ -826,12 +917,126 @@ def test_method_records_come_with_their_data_in_log_order_once_sealed(store: Sto
     store.votes.seal(lease, 10)
     events = store.votes.events([CAMPAIGN.id])
     assert [(row.seq, row.record, row.hash) for row in events] == [
-        (1, first, first.leaf()),
         (3, second, second.leaf()),
+        (1, first, first.leaf()),
     ]
     assert store.votes.events(["elsewhere"]) == []
     counted = store.votes.counted(0, 10)
     assert [record.data for record in counted] == [data, None, data]
+
+
+def an_event(name: str, kind: str, campaign: str = "online") -> tuple[Record, None]:
+    return Record(name, kind, campaign, now(), data={"model": "m"}), None
+
+
+def test_events_are_read_newest_first_by_campaign_and_type_and_in_pages(store: Store) -> None:
+    store.votes.append([an_event("e1", "entry"), a_vote("v1"), an_event("e2", "retirement")])
+    store.votes.append([an_event("e3", "entry", "other"), an_event("e4", "entry")])
+    assert store.votes.events(["online", "other"]) == [], "not sealed yet"
+    seal_all(store)
+    store.votes.append([an_event("e5", "entry")])
+
+    def read(*campaigns: str, **how: Any) -> list[tuple[int | None, str]]:
+        return [(row.seq, row.record.id) for row in store.votes.events(campaigns, **how)]
+
+    assert read("online") == [(5, "e4"), (3, "e2"), (1, "e1")]
+    assert read("online", "other", types=["entry"]) == [(5, "e4"), (4, "e3"), (1, "e1")]
+    assert read("online", "other", limit=2) == [(5, "e4"), (4, "e3")]
+    assert read("online", "other", before=4, limit=1) == [(3, "e2")]
+    assert read() == read("online", types=[]) == []
+
+
+def test_the_votes_on_a_model_are_counted_by_campaign_and_time(store: Store) -> None:
+    for number, (campaign, models) in enumerate(
+        [("online", "ab"), ("other", "ba"), ("other", "bc"), ("other", "ab")]
+    ):
+        record, content = a_vote(
+            f"v{number}",
+            campaign=campaign,
+            model_a=models[0],
+            model_b=models[1],
+            timestamp=at(number),
+        )
+        store.votes.append([(record, content)])
+    store.votes.append([a_remark("x", "flag", "v1", "a")])
+    assert store.votes.votes_of("a", ["other"], at(9)) == 2
+    assert store.votes.votes_of("a", ["other"], at(3)) == 1
+    assert store.votes.votes_of("a", ["online", "other"], at(9)) == 3
+    assert store.votes.votes_of("a", [], at(9)) == 0
+
+
+def told(store: Store) -> list[tuple[str, str | None, str]]:
+    """What the log says of campaigns, sealed or not: which one, why, and its consent."""
+    seal_all(store)
+    rows = store.votes.events(["online", "other", "new"], ["campaign"])
+    return [
+        (row.record.campaign, row.record.reason, (row.record.data or {})["consent"])
+        for row in reversed(rows)
+    ]
+
+
+def test_what_an_operator_makes_and_changes_is_told_in_the_same_transaction(store: Store) -> None:
+    made = replace(CAMPAIGN, id="new")
+    assert store.campaigns.add(made, Act(at(1), "campaign.create", "new"))
+    assert not store.campaigns.add(made, Act(at(2), "campaign.create", "new"))
+    change = Act(at(3), "campaign.change", "new")
+    assert store.campaigns.change("new", {"consent": "Second."}, change)
+    assert not store.campaigns.change("none", {"consent": "Third."}, change)
+    assert store.campaigns.change("online", {"consent": "Fourth."}, change)
+    first = CAMPAIGN.consent
+    assert told(store) == [
+        *(("new", "made", first), ("new", "changed", "Second.")),
+        *(("online", "found", first), ("online", "changed", "Fourth.")),
+    ]
+    digests = [row.record.consent for row in store.votes.events(["new", "online"], ["campaign"])]
+    assert digests[1] == digests[3] == CAMPAIGN.consent_digest()
+    for row in store.votes.events(["new", "online"]):
+        assert row.record.leaf() == row.hash
+
+
+def test_the_worker_tells_campaigns_that_nothing_has_told_and_each_once(store: Store) -> None:
+    lease = worker_lease(store)
+    assert store.campaigns.tell(lease, ["other", "online", "none"]) == 2
+    assert store.campaigns.tell(lease, ["online", "other"]) == 0
+    store.leases.release(lease)
+    with pytest.raises(LeaseLost):
+        store.campaigns.tell(replace(lease, fence=99), ["online"])
+    found = [(name, why) for name, why, _ in told(store)]
+    assert found == [("online", "found"), ("other", "found")]
+
+
+def test_changes_of_a_campaign_at_the_same_moment_are_told_as_they_came(store: Store) -> None:
+    acts = [Act(at(n), "campaign.change", "online", {"n": n}) for n in range(8)]
+    at_once(
+        [lambda act=act: store.campaigns.change("online", {"consent": act.at}, act) for act in acts]
+    )
+    log = told(store)
+    assert [why for _, why, _ in log] == ["found", *["changed"] * 8]
+    assert {text for *_, text in log} == {CAMPAIGN.consent, *(act.at for act in acts)}
+    newest = store.campaigns.get("online")
+    assert newest is not None and log[-1][2] == newest.consent
+
+
+def test_a_revision_of_the_roster_keeps_the_reason_that_was_given(store: Store) -> None:
+    store.roster.replace(MODELS[:2], at(1), reason="A better one came.")
+    store.roster.replace(MODELS[:2], at(2), reason="Nothing changed.")
+    store.roster.replace(MODELS[:1], at(3))
+    assert [one.reason for one in store.roster.history()] == ["A better one came.", None]
+
+
+def test_a_battle_keeps_the_consent_of_its_last_turn_and_so_does_its_vote(store: Store) -> None:
+    make_ready(store, consent="first")
+    assert store.battles.add_turn(a_turn(number=2), consent="second")
+    battle = store.battles.get("b1")
+    assert battle is not None and battle.consent == "second"
+    assert store.battles.claim("b1", "r1") and finish(store, number=2)
+    record, content = a_vote("v1", "b1", consent="second")
+    request = {"idempotency_key": None, "request_digest": "d"}
+    stored = store.votes.add_vote(record, content, voter="ann", turn=2, **request)
+    assert stored is not None and stored.record.consent == "second"
+    seal_all(store)
+    exported = store.votes.exported(0, 9, 9, ["online"])
+    assert exported is not None and exported["consent"] == ["second"]
 
 
 def test_a_worker_whose_lease_was_taken_seals_and_publishes_nothing(store: Store) -> None:
@@ -1196,6 +1401,28 @@ def test_the_history_of_snapshots_is_newest_first_and_without_rows(store: Store)
     assert store.snapshots.history([], 99) == []
 
 
+def test_the_history_of_one_category_is_that_of_its_official_boards(store: Store) -> None:
+    lease = worker_lease(store)
+    others = [{"category": "zh"}, {"campaign": "other"}, {"official": False, "method": "elo"}]
+    for changes in ({}, *others, {"log_position": 2}):
+        store.snapshots.publish(lease, a_snapshot(**changes))
+    history = store.snapshots.history(["online"], 99, "overall")
+    assert [row["log_position"] for row in history] == [2, 1]
+    assert len(store.snapshots.history(["online"], 1, "overall")) == 1
+
+
+def test_a_snapshot_is_found_by_its_id_as_long_as_it_is_kept(store: Store) -> None:
+    lease = worker_lease(store)
+    snapshots = [a_snapshot(), a_snapshot(log_position=2, details={"fit": None})]
+    for snapshot in snapshots:
+        store.snapshots.publish(lease, snapshot)
+    ids = [one.id for one in store.snapshots.published()]
+    assert [store.snapshots.get(number) for number in ids] == snapshots
+    store.snapshots.drop(lease, ids[:1])
+    assert store.snapshots.get(ids[0]) is None
+    assert store.snapshots.get(10**15) is None
+
+
 def a_pair_table(**changes: Any) -> PairTable:
     data = {"models": ["模型 🦙", "b"], "graded": [[0, 1, 1, 0, 0, 0, 2]], "predicted": [[0.5], []]}
     table = PairTable("online", "overall", 1, "2026-01-02T03:04:05.678Z", data)
@@ -1423,6 +1650,145 @@ def test_of_many_changes_made_after_one_revision_one_is_written(store: Store) ->
     assert sum(at_once([lambda model=model: retire(model) for model in MODELS])) == 1
     assert len(store.roster.history()) == 2
     assert len(store.audit.page(None, 9)) == 1
+
+
+# --- the log's tree -----------------------------------------------------------------------------
+
+
+def some_nodes(level: int, numbers: range) -> list[Node]:
+    return [Node(level, number, bytes([level, number]) * 16) for number in numbers]
+
+
+def a_head(size: int, root: str = "ab" * 32) -> Head:
+    return Head(size, root, "2026-01-02T03:04:05.678Z", f"note of {size}\n")
+
+
+def test_nodes_are_read_by_level_and_range(store: Store) -> None:
+    lease = worker_lease(store)
+    store.trees.save(lease, [*some_nodes(1, range(5)), *some_nodes(2, range(1))])
+    assert store.trees.nodes(1, 3, 256) == {n: bytes([1, n]) * 16 for n in (3, 4)}
+    assert store.trees.nodes(2, 0, 256) == {0: bytes([2, 0]) * 16}
+    assert store.trees.nodes(1, 5, 256) == store.trees.nodes(3, 0, 256) == {}
+    assert store.trees.whole() == {1: 5, 2: 1}
+
+
+def test_nodes_that_are_kept_again_replace_the_old_ones(store: Store) -> None:
+    lease = worker_lease(store)
+    store.trees.save(lease, some_nodes(1, range(3)))
+    store.trees.save(lease, [Node(1, 1, b"x" * 32), Node(1, 2, b"y" * 32), Node(1, 3, b"z" * 32)])
+    found = store.trees.nodes(1, 0, 256)
+    assert found == {0: bytes([1, 0]) * 16, 1: b"x" * 32, 2: b"y" * 32, 3: b"z" * 32}
+
+
+def test_a_level_with_a_gap_is_not_whole(store: Store) -> None:
+    assert store.trees.whole() == {}
+    store.trees.save(worker_lease(store), [*some_nodes(1, range(2)), *some_nodes(2, range(1, 3))])
+    assert store.trees.whole() == {1: 2, 2: 0}
+
+
+def test_the_newest_head_is_that_of_the_largest_size(store: Store) -> None:
+    assert store.trees.head() is None
+    lease = worker_lease(store)
+    for size in (0, 12, 9):
+        store.trees.add_head(lease, a_head(size))
+    assert store.trees.head() == a_head(12)
+    assert store.trees.head(9) == a_head(9)
+    assert store.trees.head(0) == a_head(0)
+    assert store.trees.head(10) is None
+
+
+def test_a_size_has_one_root_for_ever_which_another_key_may_sign(store: Store) -> None:
+    lease = worker_lease(store)
+    store.trees.add_head(lease, a_head(3))
+    anew = replace(a_head(3), timestamp="later", note="another note")
+    store.trees.add_head(lease, anew)
+    assert store.trees.head(3) == anew
+    with pytest.raises(ForkedLog, match="first 3 records"):
+        store.trees.add_head(lease, a_head(3, "cd" * 32))
+    assert store.trees.head(3) == anew
+
+
+def test_the_head_that_is_nearest_to_a_size_is_found(store: Store) -> None:
+    assert store.trees.nearest(5) is None
+    lease = worker_lease(store)
+    for size in (2, 6, 12):
+        store.trees.add_head(lease, a_head(size))
+    found = [store.trees.nearest(size) for size in (0, 4, 5, 12, 99)]
+    assert found == [a_head(2), a_head(2), a_head(6), a_head(12), a_head(12)]
+
+
+def test_every_key_that_heads_were_signed_with_is_kept_once(store: Store) -> None:
+    assert store.trees.keys() == []
+    lease = worker_lease(store)
+    for key in ("a+1+A", "b+2+B", "a+1+A"):
+        store.trees.add_key(lease, key)
+        time.sleep(0.002)  # times have milliseconds
+    assert store.trees.keys() == ["b+2+B", "a+1+A"]
+
+
+def test_a_snapshot_and_its_head_are_published_together_or_not_at_all(store: Store) -> None:
+    lease = worker_lease(store)
+    store.snapshots.publish(lease, a_snapshot(log_position=3), a_head(3))
+    assert store.trees.head() == a_head(3)
+    store.snapshots.publish(lease, a_snapshot(log_position=3, category="zh"), a_head(3))
+    with pytest.raises(ForkedLog):
+        store.snapshots.publish(lease, a_snapshot(log_position=3), a_head(3, "cd" * 32))
+    assert len(store.snapshots.published()) == 2
+    worker_lease(store)
+    with pytest.raises(LeaseLost):
+        store.snapshots.publish(lease, a_snapshot(log_position=4), a_head(4))
+    assert store.trees.head() == a_head(3)
+
+
+def test_heads_stay_while_a_board_names_them_and_the_newest_always(store: Store) -> None:
+    lease = worker_lease(store)
+    for size in (1, 2, 4, 7):
+        store.snapshots.publish(lease, a_snapshot(log_position=size), a_head(size))
+    for size in (3, 5, 9):
+        store.trees.add_head(lease, a_head(size))
+    store.votes.append([(a_sealing("s1"), None)])
+    sealed = SealedBoard("s1", "overall", "online", 5, {}, "digest")
+    assert store.sealed.add(lease, [sealed], a_sealing("s2"))
+    first, *_ = (snapshot.id for snapshot in store.snapshots.published())
+    store.snapshots.drop(lease, [first])
+    store.trees.drop_heads(lease, a_head(1).timestamp)
+    assert store.trees.head(3) is not None  # as young as that
+    store.trees.drop_heads(lease, "9999")
+    kept = [size for size in range(12) if store.trees.head(size) is not None]
+    assert kept == [2, 4, 5, 7, 9]
+
+
+def a_sealing(record_id: str) -> Record:
+    return Record(record_id, "sealing", "online", "2026-01-02T03:04:05.678Z", reason="Done.")
+
+
+def test_only_who_holds_the_lease_writes_the_tree(store: Store) -> None:
+    old = worker_lease(store)
+    worker_lease(store)
+    writes: list[Callable[[], None]] = [
+        lambda: store.trees.save(old, some_nodes(1, range(1))),
+        lambda: store.trees.add_head(old, a_head(1)),
+        lambda: store.trees.add_key(old, "a+1+A"),
+        lambda: store.trees.drop_heads(old, "9999"),
+    ]
+    for write in writes:
+        with pytest.raises(LeaseLost):
+            write()
+    assert (store.trees.whole(), store.trees.head(), store.trees.keys()) == ({}, None, [])
+
+
+def test_leaves_are_read_in_the_order_of_the_log(store: Store) -> None:
+    rows = [a_vote(f"v{number}") for number in range(5)]
+    store.votes.append(rows)
+    assert store.votes.leaves(0, 10) == []
+    assert store.votes.place_of("v3") is None
+    seal_all(store)
+    leaves = [bytes.fromhex(record.leaf()) for record, _ in rows]
+    assert store.votes.leaves(0, 10) == leaves
+    assert store.votes.leaves(2, 2) == leaves[2:4]
+    assert store.votes.leaves(5, 10) == []
+    assert store.votes.place_of("v3") == 4
+    assert store.votes.place_of("nobody") is None
 
 
 # --- audit and usage ----------------------------------------------------------------------------
@@ -1991,6 +2357,18 @@ def test_a_vote_is_found_by_its_id_its_battle_or_its_receipt(store: Store) -> No
     found = store.votes.find("b1")
     assert found is not None and found.excluded_reason == "spam"
     assert store.votes.find("x1") is store.votes.find("nothing") is None
+
+
+def test_a_voter_can_be_told_which_votes_no_board_counts_and_why(store: Store) -> None:
+    for name in ("b1", "b2", "b3", "b4"):
+        make_voted(store, name)
+    store.votes.append([a_remark("x1", "flag", "v-b1", "identity_leak")])
+    store.votes.append([a_remark("x2", "exclusion", "v-b2", "spam")])
+    store.votes.append([a_remark("x3", "exclusion", "v-b2", "bot")])
+    store.votes.append([a_remark("x4", "flag", "v-b2", "identity_leak")])
+    store.votes.append([a_remark("x5", "flag", "v-b4", "too quick")])
+    assert store.votes.uncounted(["b1", "b2", "b3", "b4", "b5"]) == {"b1": None, "b2": "bot"}
+    assert store.votes.uncounted(["b3"]) == store.votes.uncounted([]) == {}
 
 
 def test_flagged_and_excluded_votes_are_listed_by_the_newest_remark(store: Store) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from arena.boards import OVERALL
+from arena.categories import UNFILTERED
 from arena.leaderboard import Method, compute
 from arena.tally import Tally, Vote
 
@@ -74,6 +75,61 @@ def test_removed_votes_leave_no_trace():
     for vote in votes(50, seed=1, first=500):
         tally.add(vote)
     assert tally.votes() == 247
+
+
+def test_a_flagged_vote_counts_in_the_board_of_all_votes_alone():
+    some = list(votes(200))
+    tally, flagged = tally_of(some), {3, 77, 200}
+    for seq in flagged:
+        assert tally.flag(seq) == {OVERALL, UNFILTERED, *some[seq - 1].categories}
+    without = tally_of(vote for vote in some if vote.seq not in flagged)
+    assert tally.categories() == [OVERALL, *sorted([*without.categories()[1:], UNFILTERED])]
+    for category in without.categories():
+        assert compute(tally, Method(), category=category).rows == (
+            compute(without, Method(), category=category).rows
+        )
+        assert tally.votes(category) == without.votes(category)
+        assert tally.voters(category) == without.voters(category)
+    assert tally.graded() == without.graded()
+    whole = tally_of(some)
+    assert tally.votes(UNFILTERED) == 200
+    assert tally.voters(UNFILTERED) == whole.voters()
+    for name in ("bt", "elo", "graded"):
+        board = compute(tally, Method(name), category=UNFILTERED)
+        assert board.rows == compute(whole, Method(name)).rows
+    for vote in votes(50, seed=1, first=500):
+        tally.add(vote)
+    assert (tally.votes(), tally.votes(UNFILTERED)) == (247, 250)
+
+
+def test_a_second_flag_changes_nothing():
+    tally = tally_of(votes(5))
+    tally.flag(3)
+    assert tally.flag(3) == frozenset()
+    assert (tally.votes(), tally.votes(UNFILTERED)) == (4, 5)
+
+
+@pytest.mark.parametrize("acts", [("flag", "remove"), ("remove", "flag")])
+def test_an_exclusion_wins_over_a_flag_in_either_order(acts):
+    tally = tally_of(votes(5))
+    for act in acts:
+        getattr(tally, act)(3)
+    same(tally, tally_of(vote for vote in votes(5) if vote.seq != 3))
+    assert tally.votes(UNFILTERED) == 4
+
+
+def test_without_a_flagged_vote_there_is_no_board_of_all_votes():
+    tally = tally_of(votes(5))
+    assert UNFILTERED not in tally.categories()
+    tally.flag(2)
+    assert UNFILTERED in tally.categories()
+    assert tally.remove(2) == {UNFILTERED}
+    assert UNFILTERED not in tally.categories()
+
+
+def test_a_vote_that_is_not_there_cannot_be_flagged():
+    with pytest.raises(ValueError, match="no vote 6"):
+        tally_of(votes(5)).flag(6)
 
 
 def test_a_vote_that_is_not_there_cannot_be_removed():

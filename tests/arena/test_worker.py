@@ -16,17 +16,28 @@ import pytest
 
 import arena.counting
 import arena.worker
-from arena.categories import of_vote
+from arena.categories import UNFILTERED, of_vote
 from arena.errors import Unavailable
-from arena.interfaces import Snapshot, Store
+from arena.events import Teller, missing
+from arena.interfaces import Head, Lease, Snapshot, Store
 from arena.leaderboard import METHOD_NAMES, Method, compute, config_hash, decision, method_record
-from arena.records import Content, Record
+from arena.merkle import root_of
+from arena.records import IDENTITY_LEAK, Content, Record
 from arena.store import open_store
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.tally import Tally, Vote
 from arena.worker import MIN_CATEGORY_VOTES, Worker
-from tests.fakes import CAMPAIGN, FakeLive, FakeStore, a_remark, a_vote, at_once, log_rows
+from tests.fakes import (
+    CAMPAIGN,
+    SIGNER,
+    FakeLive,
+    FakeStore,
+    a_remark,
+    a_vote,
+    at_once,
+    log_rows,
+)
 from tests.services import wait_until
 
 LEASE_SECONDS = 0.6
@@ -37,6 +48,8 @@ IMPORTED = replace(CAMPAIGN, id="imported", position=50)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arena.worker, "_PUBLISH_SECONDS", 0.05)
     monkeypatch.setattr(arena.worker, "_OTHER_METHODS_SECONDS", 0.05)
+    # log positions are counted here; what is told of campaigns and models: tests/arena/test_events
+    monkeypatch.setattr(Teller, "tell", lambda *_: 0)
 
 
 class World:
@@ -48,7 +61,7 @@ class World:
         store.campaigns.add(CAMPAIGN)
 
     def worker(self) -> Worker:
-        return Worker(self.store, self.live, poll=0.05, lease_seconds=LEASE_SECONDS)
+        return Worker(self.store, self.live, signer=SIGNER, poll=0.05, lease_seconds=LEASE_SECONDS)
 
     @contextmanager
     def working(self, worker: Worker | None = None) -> Iterator[Worker]:
@@ -94,9 +107,9 @@ class World:
         self.live.wake_worker()
         return [record.id for record, _ in rows]
 
-    def remark(self, kind: str, target: str) -> None:
+    def remark(self, kind: str, target: str, reason: str = "spam") -> None:
         self.number += 1
-        self.store.votes.append([a_remark(f"x{self.number}", kind, target, "spam")])
+        self.store.votes.append([a_remark(f"x{self.number}", kind, target, reason)])
         self.live.wake_worker()
 
     def board(self, campaign: str = "online") -> Snapshot | None:
@@ -311,6 +324,139 @@ def test_boards_are_published_at_a_bounded_rate_and_the_last_vote_is_still_in(
     assert len(fake.history()) <= took / 0.3 + 2
 
 
+# --- heads of the log's tree ----------------------------------------------------------------------
+
+
+def newest_head(world: World) -> Head | None:
+    return world.store.trees.head()
+
+
+def expect_signed(world: World, size: int) -> Head:
+    """The head of this size; it is the signed root of so many records."""
+    head = world.store.trees.head(size)
+    assert head is not None
+    root = root_of(world.store.votes.leaves(0, size))
+    assert head == Head(size, root.hex(), head.timestamp, SIGNER.head(size, root, head.timestamp))
+    return head
+
+
+def idle_lease(world: World) -> Lease:
+    lease = world.store.leases.take("worker", "other", world.store.leases.look("worker"))
+    assert lease is not None
+    return lease
+
+
+def test_every_board_is_published_with_the_signed_head_of_its_position(world: World) -> None:
+    with world.working():
+        for count in (1, 7, 300):
+            world.votes(count)
+            world.wait_for_board()
+    positions = {position for _, position in world.history()}
+    assert 308 in positions
+    for position in positions:
+        expect_signed(world, position)
+    first = root_of(world.store.votes.leaves(0, 256))
+    assert world.store.trees.nodes(1, 0, 256) == {0: first}
+
+
+def test_a_worker_that_starts_again_signs_no_size_anew(world: World) -> None:
+    world.votes(6)
+    with world.working():
+        world.wait_for_board()
+    head = expect_signed(world, 6)
+    with world.working() as worker:
+        wait_until(lambda: holder(world) == worker.id, what="the lease")
+        time.sleep(0.2)
+        assert newest_head(world) == head
+        world.votes(1)
+        world.wait_for_board()
+    expect_signed(world, 7)
+
+
+def test_records_sealed_by_a_worker_that_died_before_publishing_are_signed_by_the_next(
+    fake: World,
+) -> None:
+    fake.votes(6)
+    with fake.working():
+        fake.wait_for_board()
+    fake.votes(300)
+    lease = idle_lease(fake)
+    fake.store.votes.seal(lease, 1000)
+    fake.store.leases.release(lease)
+    with fake.working():
+        fake.wait_for_board()
+    expect_signed(fake, 306)
+
+
+def test_a_head_without_its_board_is_kept_and_the_board_comes_with_it(fake: World) -> None:
+    fake.votes(6)
+    lease = idle_lease(fake)
+    fake.store.votes.seal(lease, 100)
+    root = root_of(fake.store.votes.leaves(0, 6)).hex()
+    left = Head(6, root, "2026-01-02T03:04:05.678Z", f"{SIGNER.name}\ndied then")
+    fake.store.trees.add_head(lease, left)
+    fake.store.leases.release(lease)
+    with fake.working():
+        assert fake.wait_for_board().log_position == 6
+    assert fake.store.trees.head(6) == left
+
+
+def test_records_are_signed_in_time_also_when_no_board_can_be_published(
+    fake: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any, **__: Any) -> Any:
+        raise ValueError("as an example")
+
+    monkeypatch.setattr(arena.worker, "compute", failing)
+    monkeypatch.setattr(arena.worker, "_HEAD_SECONDS", 0.05)
+    with fake.working():
+        for size in (5, 9):
+            fake.votes(size - fake.store.votes.position())
+            wait_until(lambda n=size: fake.store.trees.head(n), 5, what="the head")
+            expect_signed(fake, size)
+    assert fake.board() is None
+
+
+@pytest.mark.parametrize("size", [6, 7, 20])
+def test_a_log_that_another_head_was_signed_for_is_sealed_on_but_never_published(
+    fake: World, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    fake.votes(6)
+    with fake.working():
+        before = fake.wait_for_board()
+    lease = idle_lease(fake)
+    if size == 6:  # what was signed stays, and the records are others now
+        fake.store.votes._rows[2].hash = "00" * 32
+    else:
+        fake.store.trees.add_head(lease, Head(size, "ab" * 32, "t", "of another log"))
+    fake.store.leases.release(lease)
+    with fake.working(), caplog.at_level("ERROR"):
+        fake.votes(1)
+        wait_until(lambda: fake.store.votes.unsealed() == 0, what="the sealing")
+        wait_until(lambda: "restore --new-key" in caplog.text, what="the alarm")
+        fake.votes(1)
+        wait_until(lambda: fake.store.votes.position() == 8, what="the sealing")
+        time.sleep(0.3)
+    assert fake.board() == before
+    assert fake.store.trees.head(8) is None
+    assert len([one for one in caplog.records if "signed head" in one.getMessage()]) == 1
+
+
+def test_heads_go_with_the_boards_that_were_thinned(
+    fake: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arena.worker, "_THIN_SECONDS", 0.05)
+    with fake.working():
+        fake.votes(3)
+        fake.wait_for_board()
+    lease = idle_lease(fake)
+    fake.store.trees.add_head(lease, Head(1, "ab" * 32, "2026-01-02", "of no board"))
+    fake.store.leases.release(lease)
+    with fake.working():
+        wait_until(lambda: fake.store.trees.head(1) is None, what="the thinning")
+    expect_signed(fake, 3)
+
+
 # --- exclusions ---------------------------------------------------------------------------------
 
 
@@ -348,6 +494,49 @@ def test_an_exclusion_of_something_else_than_a_vote_stops_nothing(fake: World) -
     with fake.working():
         board = fake.wait_for_board()
     assert total(board) == 4
+
+
+# --- flags ------------------------------------------------------------------------------------
+
+
+def total_of(world: World, category: str) -> int:
+    board = published(world, "bt", category)
+    return -1 if board is None else total(board)
+
+
+def test_a_vote_whose_answer_named_itself_counts_only_where_all_votes_do(world: World) -> None:
+    with world.working():
+        victim = world.votes(10)[3]
+        assert total(world.wait_for_board()) == 10
+        assert world.store.snapshots.latest("online", UNFILTERED) is None
+        for _ in range(2):
+            world.remark("flag", victim, IDENTITY_LEAK)
+        world.remark("flag", "nothing at all", IDENTITY_LEAK)
+        assert total(world.wait_for_board()) == 9
+        wait_until(lambda: total_of(world, UNFILTERED) == 10, what="the board of all votes")
+        world.votes(2)
+        wait_until(lambda: total_of(world, UNFILTERED) == 12, what="the board of all votes")
+    with world.working():  # counted from the start
+        world.votes(1)
+        wait_until(lambda: total_of(world, UNFILTERED) == 13, what="the board of all votes")
+        board = world.wait_for_board()
+    assert total(board) == 12
+    assert board.config["identity_leaks"] == "excluded"
+    whole = published(world, "bt", UNFILTERED)
+    assert whole is not None and whole.config["identity_leaks"] == "included"
+    for one in (board, whole):
+        assert one.config_hash == config_hash(one.config)
+    assert board.config_hash != whole.config_hash
+
+
+def test_the_board_of_all_votes_loses_a_flagged_vote_that_is_excluded(fake: World) -> None:
+    victim = fake.votes(10)[3]
+    fake.remark("flag", victim, IDENTITY_LEAK)
+    with fake.working():
+        wait_until(lambda: total_of(fake, UNFILTERED) == 10, what="the board of all votes")
+        fake.remark("exclusion", victim)
+        wait_until(lambda: total_of(fake, UNFILTERED) == 9, what="the board without it")
+        assert total(fake.wait_for_board()) == 9
 
 
 # --- restarts and rivals ------------------------------------------------------------------------
@@ -530,7 +719,7 @@ def test_the_votes_decide_the_method_and_the_log_tells_when_and_why(fake: World)
         wait_until(
             lambda: (board := fake.board()) and board.method == "graded", 20, what="the change"
         )
-    (event,) = fake.store.votes.events(["online"])
+    (event,) = fake.store.votes.events(["online"], ["method"])
     assert event.seq == 3001 and event.record.data is not None
     board = fake.board()
     assert board is not None and board.log_position >= 3001
@@ -544,7 +733,7 @@ def test_a_decision_that_was_made_is_not_made_again_after_a_restart(fake: World)
         with fake.working():
             wait_until(lambda: (board := fake.board()) and board.method == "graded", 20, what="it")
             time.sleep(0.3)
-    assert len(fake.store.votes.events(["online"])) == 1
+    assert len(fake.store.votes.events(["online"], ["method"])) == 1
 
 
 def test_an_operators_method_is_followed_and_stays(fake: World) -> None:
@@ -554,7 +743,7 @@ def test_an_operators_method_is_followed_and_stays(fake: World) -> None:
         board = fake.wait_for_board()
         time.sleep(0.3)
     assert board.method == "davidson" and board.official
-    assert len(fake.store.votes.events(["online"])) == 1
+    assert len(fake.store.votes.events(["online"], ["method"])) == 1
     fake.assert_clean(board)
 
 
@@ -566,7 +755,8 @@ def test_an_operator_may_ask_the_votes_to_decide_again(fake: World) -> None:
         wait_until(
             lambda: (board := fake.board()) and board.method == "graded", 20, what="the change"
         )
-    assert [event.seq for event in fake.store.votes.events(["online"])] == [1, 3002, 3003]
+    events = fake.store.votes.events(["online"], ["method"])
+    assert [event.seq for event in reversed(events)] == [1, 3002, 3003]
 
 
 def test_a_decision_that_comes_after_the_operators_word_is_not_followed(fake: World) -> None:
@@ -616,7 +806,7 @@ def test_a_request_to_decide_is_answered_however_few_the_votes(fake: World) -> N
     fake.store.votes.append([(method_record("online", "Decide.", None), None)])
     with fake.working():
         wait_until(lambda: (board := fake.board()) and board.method == "bt", what="the answer")
-    assert len(fake.store.votes.events(["online"])) == 3
+    assert len(fake.store.votes.events(["online"], ["method"])) == 3
 
 
 def test_a_board_that_fails_stops_no_other_board(
@@ -654,6 +844,29 @@ def test_a_method_record_that_makes_no_sense_stops_nothing(fake: World) -> None:
     fake.votes(5)
     with fake.working():
         assert total(fake.wait_for_board()) == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("method", {"method": "x", "automatic": True, "evidence": None, "votes": 0}),
+        ("entry", {"name": "x"}),
+        ("change", {"model": "x", "changed": {"name": "y"}}),
+        ("campaign", {"kind": ["online"], "changed": 7}),
+        ("sealed", {"sealing": ["a"], "boards": {}}),
+    ],
+)
+def test_a_record_of_another_form_stops_neither_boards_nor_what_is_told(
+    fake: World, kind: str, data: dict[str, Any]
+) -> None:
+    odd = Record("q" * 32, kind, "online", "2026-01-01T00:00:00.000Z", data=data)
+    fake.store.votes.append([(odd, None)])
+    fake.votes(5)
+    with fake.working():
+        wait_until(
+            lambda: (board := fake.board()) is not None and total(board) == 5, what="the board"
+        )
+    assert missing([], [odd], fake.store.votes.votes_of) == []
 
 
 # --- categories ---------------------------------------------------------------------------------

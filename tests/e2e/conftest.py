@@ -44,6 +44,8 @@ HARMLESS = ("Autofocus processing was blocked",)
 """What Chromium remarks where somebody types before the page has settled."""
 
 ADMIN_TOKEN = "an operator's token for tests"  # noqa: S105
+SIGNING_KEY = "5e" * 32
+"""With it a test may sign what the arena never would."""
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +67,8 @@ def theatre_at(data: Path, stage: Stage, **environ: str) -> Iterator[ArenaProces
     """A theatre on a data folder of its own, for tests that leave much behind."""
     data.mkdir()
     (data / "arena.toml").write_text(stage.roster(), encoding="utf-8")
-    environ = {"ARENA_ADMIN_TOKEN": ADMIN_TOKEN, **environ}
+    secrets = {"ARENA_ADMIN_TOKEN": ADMIN_TOKEN, "ARENA_SIGNING_KEY": SIGNING_KEY}
+    environ = {**secrets, **environ}
     with ArenaProcess(data, "up", "--no-demo", environ=environ) as arena:
         arena.wait_ready()
         yield arena

@@ -34,6 +34,14 @@ def operator(seat: Page) -> Iterator[Page]:
     seat.goto("/admin/models")
     while (retired := seat.get_by_role("button", name="Bring back")).count():
         retired.first.click()
+        confirm(seat, "Bring back")
+
+
+def confirm(page: Page, act: str, reason: str = "") -> None:
+    """Answer the question that the act asks."""
+    question = page.get_by_role("dialog")
+    question.get_by_label("Reason").fill(reason)
+    question.get_by_role("button", name=act).click()
 
 
 def row(page: Page, name: str) -> Any:
@@ -79,12 +87,14 @@ def test_a_model_is_retired_and_brought_back_without_a_restart(
     operator: Page, browser: Browser, theatre: ArenaProcess
 ) -> None:
     row(operator, "The left one").get_by_role("button", name="Retire").click()
+    confirm(operator, "Retire", "Its maker asked for it.")
     expect(row(operator, "The left one")).to_contain_text("Retired")
     with visitor(browser, theatre.url, allow=["Failed to load resource"]) as voter:
         voter.goto("/")
         answer = voter.request.post("/api/battles", data={"prompt": "Hello."})
         assert (answer.status, answer.json()["type"]) == (503, "/api/docs#no-models")
         operator.get_by_role("button", name="Bring back The left one").click()
+        confirm(operator, "Bring back")
         expect(row(operator, "The left one")).not_to_contain_text("Retired")
         assert voter.request.post("/api/battles", data={"prompt": "Hello."}).status == 201
 
@@ -123,8 +133,9 @@ def test_everything_works_without_script(browser: Browser, theatre: ArenaProcess
         sign_in(page)
         page.get_by_role("button", name="Test all").click()
         expect(row(page, "The left one")).to_contain_text("Works")
-        page.get_by_role("button", name="Retire The right one").click()
-        page.get_by_role("button", name="Bring back The right one").click()
+        for act in ("Retire", "Bring back"):
+            page.get_by_role("button", name=f"{act} The right one").click()
+            confirm(page, act)
         page.get_by_role("link", name="Edit The right one").click()
         page.get_by_label("Price of a million tokens").fill("2.5")
         page.get_by_role("button", name="Save").click()

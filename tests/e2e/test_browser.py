@@ -18,6 +18,7 @@ ANSWER_MS = 90_000
 def ask(page: Page, prompt: str) -> None:
     page.goto("/")
     page.get_by_role("textbox").fill(prompt)
+    expect(page.locator("#ask [type=submit]")).to_be_enabled()  # the scripts are there
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"/battles/[\w-]{8,}"))
 

@@ -21,6 +21,7 @@ def battle(page: Page, prompt: str) -> str:
     """Ask, and wait for the answers; the battle's address."""
     page.goto("/")
     page.get_by_role("textbox").first.fill(prompt)
+    expect(page.locator("#ask [type=submit]")).to_be_enabled()  # the scripts are there
     page.keyboard.press("Enter")
     expect(page.get_by_role("radio", name="Tie")).to_be_enabled(timeout=20_000)
     return page.url
@@ -153,7 +154,7 @@ def test_a_shared_battle_is_shown_to_a_stranger_as_it_was(
         check(stranger)
         seat.goto("/mine")
         seat.get_by_role("button", name="Stop sharing").click()
-        expect(seat.get_by_role("status")).to_contain_text("no longer shared")
+        expect(seat.get_by_text("The battle is no longer shared.")).to_be_visible()
         assert stranger.request.get(address.replace("/battles/", "/api/battles/")).status == 404
 
 

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from scripts.check_pages import ADMIN_PAGES, LANGUAGES, LOOK, check, faults
 from tests.e2e.conftest import ADMIN_TOKEN, visitor
-from tests.services import ArenaProcess
+from tests.services import ArenaProcess, wait_until
 from tests.upstream import Stage
 
 pytestmark = pytest.mark.browser
 
 PAGES = (
-    *("/", "/board", "/board/figures", "/models/left", "/mine", "/log", "/about", "/api/docs"),
-    *("/no-such-page", "/admin"),
+    *("/", "/board", "/board/figures", "/models/left", "/mine", "/log", "/log/receipt"),
+    *("/about", "/api/docs"),
+    *("/events", "/no-such-page", "/admin"),
 )
 NAV = ("Battle", "Board", "My battles", "Log", "About")
 SAME_IN_EVERY_LANGUAGE = re.compile(
     r"\b(Arena|English|Stage|The (left|right) one|left|right|AB?|B|JSONL?|CSV|API|SVG|PNG|UTC|"
     r"Parquet|PARQUET|CC BY|Bradley-Terry|Davidson|Rao-Kupper|Elo|Cookie|JavaScript|Apache|RFC|"
-    r"Python)\b"
+    r"Python|Atom)\b"
 )
 NOT_PROSE = "code, pre, kbd, math, script, style, noscript, [aria-hidden=true], .visually-hidden"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settled(theatre: ArenaProcess) -> None:
+    """What earlier tests left is counted: no news moves a board while it is looked at."""
+
+    def is_quiet() -> bool:
+        before = httpx.get(f"{theatre.url}/board").text
+        time.sleep(2)
+        return httpx.get(f"{theatre.url}/board").text == before
+
+    wait_until(is_quiet, 30, what="a board without news")
 
 
 @pytest.fixture
@@ -208,6 +223,7 @@ def test_an_operator_invites_and_a_guest_plays_in_a_private_campaign(
         expect(page).to_have_url(f"{theatre.url}/?campaign=class")
         expect(page.get_by_label("Campaign")).to_contain_text("Our class (private)")
         page.get_by_role("textbox").first.fill("Hello?")
+        expect(page.locator("#ask [type=submit]")).to_be_enabled()  # the scripts are there
         page.keyboard.press("Enter")
         expect(page.get_by_role("radio", name="Tie")).to_be_enabled(timeout=20_000)
         page.keyboard.press("2")

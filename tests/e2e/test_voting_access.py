@@ -48,6 +48,7 @@ def test_a_battle_is_fought_by_keyboard_alone(seat: Page, stage: Stage) -> None:
     seat.goto("/")
     expect(seat.locator("#prompt")).to_be_focused()
     seat.keyboard.type("Say hello.")
+    expect(seat.locator("#ask [type=submit]")).to_be_enabled()  # the scripts are there
     seat.keyboard.press("Enter")
     expect_state(seat, "ready")
     seat.keyboard.press("Tab")  # the first stop is the way past the answers

@@ -126,6 +126,32 @@ def test_the_reveal_tells_ratings_and_what_the_vote_moved(seat: Page, stage: Sta
     expect(seat.locator(".rating .change")).to_have_count(0)
 
 
+def test_a_vote_on_an_answer_that_named_itself_is_told_to_count_apart(
+    seat: Page, stage: Stage
+) -> None:
+    name = stage.MODELS[0]
+    stage.says(f"I am {name}, an AI.")
+    ask_until_ready(seat)
+    expect(seat.locator("[data-leaks]")).to_be_hidden()  # nothing is said before the vote
+    vote(seat)
+    remark = seat.locator("[data-leaks]")
+    expect(remark).to_have_text(re.compile("^An answer named its model, so your vote stays out"))
+    expect(remark).to_contain_text(f"answer A: {name}. Name found in answer B: {name}.")
+    expect(remark).to_contain_text('only the board "All votes" counts it')
+    expect(seat.locator("[data-standing]")).to_be_hidden()  # no board will hold it
+    seat.reload()
+    expect(remark).to_contain_text(f"Name found in answer A: {name}.")
+    wait_until(lambda: seat.request.get("/api/board?category=unfiltered").ok, 20, what="its board")
+    seat.goto("/board")
+    seat.get_by_role("link", name="All votes").click()
+    expect(seat.locator("#board .notice").first).to_contain_text("also counts votes on answers")
+    stage.says("Fine.")
+    seat.goto("/")
+    ask_until_ready(seat)
+    vote(seat)
+    expect(remark).to_be_hidden()
+
+
 def test_a_voted_battle_is_shared_and_taken_back(
     seat: Page, browser: Browser, theatre: ArenaProcess, stage: Stage
 ) -> None:
@@ -192,6 +218,16 @@ def test_boxes_scroll_in_step_by_their_share(seat: Page, stage: Stage) -> None:
             )
             wait_until(lambda: abs(other.evaluate(share) - part) < 0.02, what="the other box")  # noqa: B023  called at once
     expect(seat.locator("#dock")).to_be_in_viewport(ratio=1)
+    # a reader takes hold of a box before it could say that the other one has moved it
+    seat.evaluate(
+        """([leader, other]) => {
+          const toItsEnd = () => other.scrollTo(0, other.scrollHeight);
+          leader.addEventListener("scroll", toItsEnd, { once: true });
+          leader.scrollTo(0, leader.scrollHeight / 4);
+        }""",
+        [first.element_handle(), second.element_handle()],
+    )
+    wait_until(lambda: first.evaluate(share) > 0.98, what="the first box")
 
 
 def test_on_a_phone_a_tap_leads_to_the_other_side_and_back_to_the_same_place(

@@ -6,6 +6,7 @@ nothing can be written. The long ones cut them off from a server (`pytest -m soa
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -29,9 +30,12 @@ from tests.voter import Seen, Voter, patiently, voted_battle
 pytestmark = pytest.mark.postgres
 
 LEASE_SECONDS = 1.0
+_LAST = 19
+"""The highest niceness there is on Linux: setpriority(2)."""
 _ALIKE = {
     **UNHURRIED,
     "ARENA_SECRET_KEY": "a key that all machines were given",
+    "ARENA_SIGNING_KEY": "5" * 64,
     "ARENA_LEASE_SECONDS": str(LEASE_SECONDS),
     "ARENA_POLL_SECONDS": "0.3",
     "ARENA_WEB_WORKERS": "1",
@@ -168,6 +172,16 @@ def test_a_battle_begun_on_one_web_is_streamed_and_voted_on_at_another(hosts: Ho
             receipt = there.vote(battle, 1).json()["receipt"]
         assert voter.look(battle)["receipt"] == receipt
     expect_complete(other, [receipt])
+
+
+def test_runners_stand_back_for_web(hosts: Hosts) -> None:
+    def niceness(processes: list[ArenaProcess]) -> list[int]:
+        return [os.getpriority(os.PRIO_PROCESS, process.process.pid) for process in processes]
+
+    webs, runners = niceness(hosts.webs), niceness(hosts.runners)
+    if max(webs) == _LAST:
+        pytest.skip(f"these tests have niceness {_LAST} themselves: nothing stands behind that")
+    assert max(webs) < min(runners)
 
 
 def test_a_killed_runners_battle_is_void_by_another_and_drawn_anew(hosts: Hosts) -> None:

@@ -86,7 +86,8 @@ class FaultyWorld(World):
             poll=0.3,
             lease_seconds=20,
         )
-        return runner, Worker(self.store, self._live, poll=0.3, lease_seconds=20)
+        signer = self.settings.signer()
+        return runner, Worker(self.store, self._live, signer=signer, poll=0.3, lease_seconds=20)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from tests.voter import Seen, Voter
 _RETRY_SECONDS = 0.1
 _REQUEST_SECONDS = 6.0
 _PATIENCE_SECONDS = 240.0
+_TURNS = 3
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,10 @@ class Person:
         if started.status_code != 201:
             return f"start refused: {started.status_code}"
         battle = str(started.json()["id"])
-        for turn in range(1, 4):
+        for turn in range(1, _TURNS + 1):
             if self._follow(battle) == "void" and turn == 1:
                 return "void"
-            if self._rng.random() > 0.1:
+            if turn == _TURNS or self._rng.random() > 0.1:
                 break
             self._insist(lambda: self._follow_up(battle), "follow up", (201, 409))
         choice = self._rng.random()

@@ -82,6 +82,7 @@ class House(ABC):
             **UNHURRIED,
             "ARENA_CONFIG": str(self._config),
             "ARENA_SECRET_KEY": "the same key on every machine of these tests",
+            "ARENA_SIGNING_KEY": "0" * 64,
             "ARENA_ADMIN_TOKEN": OPERATOR_TOKEN,
             "ARENA_MAX_RUNNING": "1000",  # what a fault leaves behind must not keep others out
             **(self.clock.environ if self.clock else {}),
@@ -149,7 +150,8 @@ class ManyMachines(House):
         self._opened.callback(self.postgres.stop)
         self.postgres.start()
         servers = {"DATABASE_URL": self.postgres.url, "REDIS_URL": self.redis.url}
-        environ = self._environ() | servers | {"ARENA_SECRET_KEY": "k" * 64}
+        keys = {"ARENA_SECRET_KEY": "k" * 64, "ARENA_SIGNING_KEY": "0" * 64}
+        environ = self._environ() | servers | keys
         with ArenaProcess(self._machine("setup"), "db", "upgrade", environ=environ) as upgrade:
             assert upgrade.process.wait(60) == 0, upgrade.log()
         self._parts = {
