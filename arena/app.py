@@ -144,7 +144,7 @@ def when_ready(_server: object) -> None:
 
     A collection in a worker would write to each object, and so copy it.
     """
-    memory.share_heaps()
+    memory.share_heap()
     memory.return_blocks(2**17)
     gc.collect()
     gc.freeze()

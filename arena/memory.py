@@ -56,12 +56,12 @@ def return_blocks(size: int) -> None:
     _set_malloc(_M_MMAP_THRESHOLD, size)
 
 
-def share_heaps() -> None:
-    """Let all threads allocate in two heaps; glibc would make sixteen, and fill each.
+def share_heap() -> None:
+    """Let all threads allocate in one heap; glibc would make sixteen, and fill each.
 
     To be called before there are threads. Python's own lock lets one thread allocate at a time.
     """
-    _set_malloc(_M_ARENA_MAX, 2)
+    _set_malloc(_M_ARENA_MAX, 1)
 
 
 def _set_malloc(option: int, value: int) -> None:

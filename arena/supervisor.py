@@ -1,6 +1,7 @@
 """Runs the processes of one machine: starts them in order, restarts what dies, stops all cleanly.
 
-One thread and no third party: a loop over the children's output and the clock.
+One thread: a loop over the children's output and the clock. A child is another program, or a copy
+of this process that calls a function: what is loaded before the first copy is in memory once.
 A child that dies is started again while the others keep running. On Linux the kernel ends the
 children of a supervisor that was killed; everywhere a lock keeps a second one off the data.
 """
@@ -17,14 +18,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from itertools import cycle, repeat
+from multiprocessing import get_context
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import IO, Protocol, TextIO, cast
 
 from arena import logs
 from arena.embedded import RedisServer, is_ready, stop_leftover
@@ -54,7 +56,10 @@ Show = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One process to keep running. `env` is added to the supervisor's own environment.
+    """One process to keep running: a program (`argv`), or `call` in a copy of this process.
+
+    `env` is added to the supervisor's own environment. A call that raises `SystemExit` says how it
+    ends, as a program's exit status does.
 
     The children after an `essential` one start once its `ready` says so (at once without one),
     and the start is given up when it cannot be brought up; nobody waits for the others.
@@ -63,7 +68,8 @@ class Child:
     """
 
     name: str
-    argv: Sequence[str]
+    argv: Sequence[str] = ()
+    call: Callable[[], None] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], bool] | None = None
     essential: bool = True
@@ -114,8 +120,8 @@ def redis_child(server: RedisServer) -> Child:
     )
 
 
-def web_child(settings: Settings, env: Mapping[str, str]) -> Child:
-    """The web part; it is ready when it answers `GET /healthz`."""
+def web_child(settings: Settings, serve: Callable[[], None], env: Mapping[str, str]) -> Child:
+    """The web part, which `serve` serves; it is ready when it answers `GET /healthz`."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
 
     def ready() -> bool:
@@ -128,7 +134,7 @@ def web_child(settings: Settings, env: Mapping[str, str]) -> Child:
         finally:
             connection.close()
 
-    return Child("web", web_command(settings), env, ready=ready)
+    return Child("web", call=serve, env=env, ready=ready)
 
 
 def web_command(settings: Settings) -> list[str]:
@@ -257,10 +263,95 @@ class _GiveUp(Exception):
     """An essential child cannot be brought up; the message says which and why."""
 
 
+class _Process(Protocol):
+    """What is needed of a `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class _Copy:
+    """A copy of this process that makes a call: a `_Process`. Its `output` is to be read."""
+
+    def __init__(
+        self, call: Callable[[], None], env: Mapping[str, str], wish: Callable[[], None] | None
+    ) -> None:
+        reading, writing = os.pipe()
+        self.output = open(reading, "rb", buffering=0)
+        # if ever we end without having stopped it, the library does, and does not wait for it
+        self._process = get_context("fork").Process(
+            target=_become, args=(call, env, writing, wish), daemon=True
+        )
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, _Signals.STOP)
+        try:
+            # what we could not write yet is not the copy's to write
+            with redirect_stdout(None), redirect_stderr(None):
+                self._process.start()
+        except BaseException:
+            self.output.close()
+            raise
+        finally:
+            os.close(writing)
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+    @property
+    def pid(self) -> int:
+        return cast("int", self._process.pid)
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def _become(
+    call: Callable[[], None],
+    env: Mapping[str, str],
+    output: int,
+    wish: Callable[[], None] | None,
+) -> None:
+    """Make the call as a new program would: with nothing of the supervisor's but what is loaded."""
+    if wish is not None:
+        wish()
+    os.setsid()  # Ctrl-C reaches the supervisor only
+    standard = (os.open(os.devnull, os.O_RDONLY), output, output)
+    for descriptor, source in enumerate(standard):
+        os.dup2(source, descriptor)
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        if descriptor >= len(standard):
+            with suppress(OSError):  # the folder's own
+                os.close(descriptor)
+    sys.stdin, sys.stdout, sys.stderr = open(0), _line_by_line(1), _line_by_line(2)
+    for number in _Signals.STOP:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _Signals.STOP)
+    os.environ.update(env)
+    try:
+        call()
+    except Exception:  # noqa: BLE001 - told as where it ends a program
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)
+
+
+def _line_by_line(descriptor: int) -> TextIO:
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+
+
 class _Running:
     """A child's process and the line it is writing."""
 
-    def __init__(self, show: Show, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+    def __init__(self, show: Show, process: _Process, output: IO[bytes]) -> None:
         os.set_blocking(output.fileno(), False)
         self.process = process
         self.output = output
@@ -381,9 +472,20 @@ class _Supervisor:
             self._plan_restart(slot, f"{slot.child.name} cannot start: {error}")
 
     def _spawn(self, slot: _Slot) -> _Running:
-        process = subprocess.Popen(  # noqa: S603 - our own command lines
-            list(slot.child.argv),
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **slot.child.env},
+        child = slot.child
+        if child.call is None:
+            program = self._program(child)
+            running = _Running(slot.show, program, cast("IO[bytes]", program.stdout))
+        else:
+            copy = _Copy(child.call, child.env, self._death_wish)
+            running = _Running(slot.show, copy, copy.output)
+        self._selector.register(running.output, selectors.EVENT_READ, running)
+        return running
+
+    def _program(self, child: Child) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own command lines
+            list(child.argv),
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **child.env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -391,9 +493,6 @@ class _Supervisor:
             start_new_session=True,  # Ctrl-C reaches the supervisor only
             preexec_fn=self._death_wish,  # noqa: PLW1509 - there is no other thread
         )
-        running = _Running(slot.show, process, cast("IO[bytes]", process.stdout))
-        self._selector.register(running.output, selectors.EVENT_READ, running)
-        return running
 
     def _listen(self) -> None:
         """Pass on what the children write, waiting for it for a tick at most."""

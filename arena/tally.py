@@ -1,4 +1,4 @@
-"""The votes of one campaign as a rating needs them: columns of numbers, 26 bytes a vote.
+"""The votes of one campaign as a rating needs them: columns of numbers, 19 bytes a vote.
 
 A flagged vote counts in the category `UNFILTERED` alone, which has all votes that were not removed.
 
@@ -23,14 +23,15 @@ from ratings.comparisons import BoolArray, FloatArray, IndexArray, Outcome, Pair
 from ratings.intervals import Ballots
 
 _TYPES: dict[str, type] = {
-    "seq": np.int64,
-    "model_a": np.int32,
-    "model_b": np.int32,
+    "seq": np.uint32,
+    "model_a": np.int16,
+    "model_b": np.int16,
     "voter": np.int32,
-    "kind": np.int32,
+    "kind": np.int16,
     "propensity": np.float32,
     "outcome": np.int8,
 }
+"""What a column begins with; it widens when a number comes that has no room."""
 _Key = TypeVar("_Key", bound=Hashable)
 _REMOVED = -1  # below every outcome
 _FLAGGED = -2  # of a flagged vote: this minus its outcome
@@ -220,7 +221,7 @@ class Tally:
         return Ballots(
             model_a=place[self._taken("model_a", chosen)],
             model_b=place[self._taken("model_b", chosen)],
-            outcome=self._taken("outcome", chosen).astype(np.intp),
+            outcome=self._taken("outcome", chosen),
             voter=self._taken("voter", chosen),
         )
 
@@ -265,12 +266,20 @@ class Tally:
         start, self._filled = self._filled, self._filled + n
         for name, column in fresh.items():
             old = self._columns[name]
-            if self._filled > len(old):  # one by one: two of each would be many
+            kind = _holding(column, old.dtype)
+            if self._filled > len(old) or kind != old.dtype:  # one by one: two of each are many
                 room = max(self._filled, len(old) * 9 // 8)
                 # what is not written to takes no memory yet; np.resize would write, twice as much
-                self._columns[name] = np.empty(room, old.dtype)
+                self._columns[name] = np.empty(room, kind)
                 self._columns[name][:start] = old[:start]
             self._columns[name][start : self._filled] = column
+
+
+def _holding(column: npt.NDArray[Any], kind: np.dtype[Any]) -> np.dtype[Any]:
+    """The type, or a wider one that holds the column's numbers, too."""
+    if kind.kind == "f" or not len(column):
+        return kind
+    return np.promote_types(kind, np.min_scalar_type(int(column.max())))
 
 
 def voter_keys(voters: Sequence[str | None]) -> npt.NDArray[np.int64]:

@@ -37,6 +37,7 @@ _SCORES = np.zeros(len(Outcome))
 """What side A scored, by outcome."""
 _SCORES[[Outcome.a_much_better, Outcome.a_better, Outcome.a_won]] = 1.0
 _SCORES[[Outcome.tie, Outcome.tied]] = 0.5
+_AT_ONCE = 2**16  # votes whose scores are in memory
 _BOOTSTRAP_ROUNDS = 1000
 _SEED = 20260101
 """Randomness of bootstrap and simultaneous ranks: fixed, so that anyone gets the same board."""
@@ -139,7 +140,8 @@ class Votes:
         if not self.counts.graded.any() or (ballots.voter < 0).all():
             return None
         group = graded.strata_by_habit(ballots.voter, ballots.outcome)
-        return replace(ballots, group=np.unique(group, return_inverse=True)[1])
+        there = np.bincount(group, minlength=graded.HABITS) > 0
+        return replace(ballots, group=(np.cumsum(there, dtype=np.int8) - 1)[group])
 
     def by_habit(self, *, weighted: bool = False) -> list[PairCounts] | None:
         """Counts of each group of `habits`."""
@@ -304,7 +306,9 @@ def _elo(votes: Votes, anchor: scale.Anchor | None) -> Rated:
     """Online Elo in log order. It has no honest interval, so no bounds and no range of ranks."""
     names, counts, ballots = votes.names, votes.counts, votes.ballots()
     elo = Elo(len(names))
-    elo.update(ballots.model_a, ballots.model_b, _SCORES[ballots.outcome])
+    for start in range(0, len(ballots.outcome), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        elo.update(ballots.model_a[part], ballots.model_b[part], _SCORES[ballots.outcome[part]])
     rating = elo.result().ratings
     if anchor is not None:
         rating += anchor.rating - rating[anchor.model]

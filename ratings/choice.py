@@ -24,8 +24,9 @@ from scipy.linalg import cho_factor, cho_solve
 from ratings import bradley_terry, graded
 from ratings.comparisons import FloatArray, PairCounts
 from ratings.errors import BadParameter
-from ratings.fitting import Fit
+from ratings.fitting import Fit, rejoined
 from ratings.intervals import Intervals, sandwich
+from ratings.likelihood import Likelihood
 
 Method = Literal["bt", "graded"]
 Variant = Literal["pooled", "by_voter_habit", "stereotype"]
@@ -198,27 +199,38 @@ def _gain(winners: Fit, spread: Intervals, fitted: Fit) -> Gain:
 def _joint(winners: Fit, fitted: Fit) -> tuple[FloatArray, FloatArray]:
     """Sandwich covariance [M, M] of the graded strengths, and of the winners' with them."""
     problem, point, m = fitted.problem(), fitted.point(), len(winners.theta)
-    theta, beta, local = problem.parts(point)
-    likelihood, votes = fitted.likelihood, problem.rows.squares
-    by_d, by_local = likelihood.scores(problem.lead(theta, beta), problem.by_row(local))
-    by_win = winners.likelihood.scores(problem.lead(winners.theta, 0.0), np.zeros((0, 1)))[0]
-    weighted = votes[:, None] * by_local
-    both = problem.information(
-        (votes * by_d * by_win).sum(axis=0),
-        np.einsum("kp,krp->rp", by_win, weighted),
-        np.zeros((len(local), *weighted.shape[1:])),
+    lead = problem.lead(winners.theta, 0.0)
+    win, win_local, own, own_local, local_local = rejoined(
+        _squared(winners.likelihood, fitted.likelihood, *block)
+        for block in problem.in_blocks(point, np.vstack([problem.rows.squares, lead]))
     )
-    own = problem.information(
-        (votes * by_d**2).sum(axis=0),
-        np.einsum("kp,krp->rp", by_d, weighted),
-        np.einsum("krp,ksp->rsp", weighted, by_local),
-    )
+    both = problem.information(win, win_local, np.zeros_like(local_local))
+    own = problem.information(own, own_local, local_local)
     bread = cho_factor(problem.grounded(problem.slopes(point)[1]))
     safe = winners.problem()
     safe_bread = cho_factor(safe.grounded(safe.slopes(winners.point())[1]))
     variance = cho_solve(bread, cho_solve(bread, own).T)[:m, :m]
     covariance = cho_solve(safe_bread, cho_solve(bread, both[:, :m])[:m].T)
     return variance, covariance
+
+
+def _squared(
+    winners: Likelihood, graded: Likelihood, d: FloatArray, local: FloatArray, columns: FloatArray
+) -> tuple[FloatArray, ...]:
+    """Products of the scores of rows, times their votes: of both likelihoods (by d, d and ν), then
+    of the graded one alone (by d, d and ν, ν). `columns` are votes [8, P] and the winners' d [P].
+    """
+    votes, lead = columns[:-1], columns[-1]
+    by_win, _ = winners.scores(lead, np.zeros((0, 1)))
+    by_d, by_local = graded.scores(d, local)
+    weighted = votes[:, None] * by_local
+    return (
+        (votes * by_d * by_win).sum(axis=0),
+        np.einsum("kp,krp->rp", by_win, weighted),
+        (votes * by_d**2).sum(axis=0),
+        np.einsum("kp,krp->rp", by_d, weighted),
+        np.einsum("krp,ksp->rsp", weighted, by_local),
+    )
 
 
 def _reason(score: float | None, variant: Variant, gain: Gain) -> str:

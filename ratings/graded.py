@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ratings.comparisons import IntArray, Outcome, PairCounts
+from ratings.comparisons import Outcome, PairCounts
 from ratings.errors import BadComparisons
 from ratings.fitting import Fit, Start
 from ratings.fitting import fit as _fit
@@ -21,8 +21,10 @@ _UNKNOWN_HABIT = HABITS - 1
 _FIFTHS = (0.2, 0.4, 0.6, 0.8)
 _PRIOR_VOTES = 5
 _FEWEST_VOTES = 3
-_EXTREME = [Outcome.a_much_better, Outcome.b_much_better]
-_DECISIVE = [*_EXTREME, Outcome.a_better, Outcome.b_better]
+_EXTREME = np.zeros(len(Outcome), np.bool_)
+_EXTREME[[Outcome.a_much_better, Outcome.b_much_better]] = True
+_DECISIVE = _EXTREME.copy()
+_DECISIVE[[Outcome.a_better, Outcome.b_better]] = True
 
 
 def fit(
@@ -49,7 +51,7 @@ def stereotype(counts: PairCounts, *, side: bool = False, start: Start | None = 
     return _fit(STEREOTYPE, pairs_of(counts, ordered=side), side=side, start=start)
 
 
-def strata_by_habit(voter: npt.ArrayLike, outcome: npt.ArrayLike) -> IntArray:
+def strata_by_habit(voter: npt.ArrayLike, outcome: npt.ArrayLike) -> npt.NDArray[np.int8]:
     """Group [n], 0 … `HABITS` − 1, of each vote by how its voter uses the extreme steps.
 
     `voter` [n] holds any integers, negative where unknown; `outcome` [n] `Outcome`s. A voter's
@@ -60,15 +62,30 @@ def strata_by_habit(voter: npt.ArrayLike, outcome: npt.ArrayLike) -> IntArray:
 
     Raises `BadComparisons` when the arrays differ in length.
     """
-    voters, outcomes = np.asarray(voter, dtype=np.int64), np.asarray(outcome)
+    voters, outcomes = np.asarray(voter), np.asarray(outcome)
     if voters.shape != outcomes.shape:
         raise BadComparisons(f"{voters.size} voters gave {outcomes.size} outcomes")
-    distinct, label = np.unique(voters, return_inverse=True)
-    extreme = np.bincount(label, np.isin(outcomes, _EXTREME), len(distinct))
-    decisive = np.bincount(label, np.isin(outcomes, _DECISIVE), len(distinct))
-    usual = extreme.sum() / max(decisive.sum(), 1.0)
+    known = voters >= 0
+    label, count = _labels(np.where(known, voters, -1))
+    extreme = np.bincount(label[_EXTREME[outcomes]], minlength=count)
+    decisive = np.bincount(label[_DECISIVE[outcomes]], minlength=count)
+    usual = extreme.sum() / max(decisive.sum(), 1)
     share = (extreme + _PRIOR_VOTES * usual) / (decisive + _PRIOR_VOTES)
-    group: IntArray = np.searchsorted(_FIFTHS, share, side="right").astype(np.int64)
-    group[(distinct < 0) | (decisive < _FEWEST_VOTES)] = _UNKNOWN_HABIT
-    by_vote: IntArray = group[label]
+    habit = np.searchsorted(_FIFTHS, share, side="right").astype(np.int8)
+    habit[decisive < _FEWEST_VOTES] = _UNKNOWN_HABIT
+    by_vote: npt.NDArray[np.int8] = habit[label]
+    by_vote[~known] = _UNKNOWN_HABIT
     return by_vote
+
+
+def _labels(voters: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], int]:
+    """A number for each of `voters`, which are -1 or more, and how many numbers there may be.
+
+    Voters that are numbered already, as most are, keep theirs but for a shift: to sort them would
+    take five times the memory.
+    """
+    most = int(voters.max(initial=-1)) + 2
+    if most <= 2 * len(voters) + 2:
+        return voters + 1, most
+    distinct, label = np.unique(voters, return_inverse=True)
+    return label, len(distinct)

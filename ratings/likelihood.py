@@ -170,13 +170,13 @@ class Threshold:
         self, d: FloatArray, local: FloatArray, outcomes: IndexArray = _ALL
     ) -> tuple[FloatArray, FloatArray]:
         s, rest = _sigmoid(self._above(d, local))
-        part = self.over[outcomes, :, None] * rest - self.under[outcomes, :, None] * s  # [K, B, P]
-        by_local = -np.einsum("br,kbp->krp", self.signs, part)
+        over, under = self.over[outcomes], self.under[outcomes]
+        by_local = _by_sign(under, self.signs) @ s - _by_sign(over, self.signs) @ rest
         inner = self._inner()[outcomes]
         places = outcomes[inner]
         by_gap, _ = self._gap_slopes(local, np.ones((len(places), d.size)), places)
         by_local[inner] += np.einsum("kr,kp->krp", self.gap[places], by_gap)
-        return part.sum(axis=1), by_local
+        return over @ rest - under @ s, by_local
 
     def expected(self, d: FloatArray, local: FloatArray, votes: FloatArray) -> Moments:
         seen = self.slopes(d, local, self.told(votes))
@@ -211,6 +211,12 @@ class Threshold:
         """
         rest = np.expm1(self._gaps(local)[inner])
         return votes / rest, votes * (1 + rest) / rest**2
+
+
+def _by_sign(observed: FloatArray, signs: FloatArray) -> FloatArray:
+    """What outcomes [K, B] observe of each threshold, by each parameter behind it [K, R, B]."""
+    by_sign: FloatArray = observed[:, None] * signs.T
+    return by_sign
 
 
 def _threshold(

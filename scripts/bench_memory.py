@@ -41,8 +41,8 @@ READ = (
 EXPORTED = 2**22
 PARTS = {
     "arena.app:wsgi": "web",
-    "arena.cli runner": "runner",
-    "arena.cli worker": "worker",
+    "arena runner": "runner",
+    "arena worker": "worker",
     "arena.cli up": "supervisor",
 }
 

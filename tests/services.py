@@ -338,7 +338,7 @@ class ArenaProcess:
 
         For `web` the master comes first, its workers after it.
         """
-        wanted = {"web": "arena.app:wsgi", "redis": "redis.sock"}.get(name, f"arena.cli {name}")
+        wanted = {"web": "arena.app:wsgi", "redis": "redis.sock"}.get(name, f"arena {name}")
         found = []
         for pid in descendants(self.process.pid):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()

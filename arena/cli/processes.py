@@ -1,10 +1,12 @@
 """Commands that run: all of one machine, or one process of many machines.
 
-Each loads what it needs when it is called, and `arena up` nothing but a supervisor.
+Each loads what it needs when it is called. `arena up` loads what its children share, then forks
+them: it is in memory once.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -13,10 +15,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 import click
+from setproctitle import setproctitle
 
 from arena import logs, memory, metrics, open_files, supervisor
 from arena.addresses import is_shared
@@ -33,6 +37,9 @@ _log = logging.getLogger(__name__)
 _BEHIND_WEB = 5
 """Added to a runner's niceness: on a busy machine voters are answered first, and text comes no
 later. Not to the worker's: while it seals, votes wait for it."""
+
+_SHARED = ("arena.app", "arena.cli.stores", "arena.endpoints", "gunicorn.app.wsgiapp")
+"""What web needs, and with it most of what runner and worker do."""
 
 
 @click.command()
@@ -55,6 +62,7 @@ def up(port: int | None, demo: bool) -> None:
         supervisor.check_port(settings.host, settings.port)
         if problem := _apart(partial(_prepare, settings, entries, say if demo else None)):
             raise BadSetting(problem)
+        _load_what_is_shared()
 
     def banner() -> None:
         shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  compared, not bound
@@ -82,22 +90,39 @@ def _children(settings: Settings, *, demo: bool) -> list[supervisor.Child]:
         "OPENBLAS_NUM_THREADS": "1",  # two were up to nine times slower beside busy neighbours
         "PYTHONUNBUFFERED": "1",
     }
-    python = [sys.executable, "-m"]
     children = [] if server is None else [supervisor.redis_child(server)]
     if demo:
         folder = settings.demo_folder
         folder.mkdir(parents=True, exist_ok=True)
         children += [
-            supervisor.Child(name, [sys.executable, *argv, str(folder)], env, essential=False)
+            supervisor.Child(name, [sys.executable, *argv, str(folder)], env=env, essential=False)
             for name, argv in demo_processes()
         ]
     return [
         *children,
-        supervisor.Child("runner", [*python, "arena.cli", "runner"], env),
-        supervisor.web_child(settings, env),
+        supervisor.Child("runner", call=partial(_command, "runner"), env=env),
+        supervisor.web_child(settings, partial(_serve, settings), env),
         # last: voters wait for the others, and it loads the most
-        supervisor.Child("worker", [*python, "arena.cli", "worker"], env | _own_keys(settings)),
+        supervisor.Child("worker", call=partial(_command, "worker"), env=env | _own_keys(settings)),
     ]
+
+
+def _load_what_is_shared() -> None:
+    """Import what several of web, runner and worker need, before they are forked.
+
+    A collection in one of them would write to each object, and so copy it.
+    """
+    for name in _SHARED:
+        import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+def _command(name: str) -> None:
+    """What `arena NAME` does."""
+    from arena.cli import main  # noqa: PLC0415  it imports this module
+
+    main.main([name], prog_name="arena")
 
 
 def _own_keys(settings: Settings) -> dict[str, str]:
@@ -169,8 +194,6 @@ def _prepare(
 @click.command()
 def web() -> None:
     """One web server (gunicorn), with ARENA_WEB_WORKERS processes."""
-    from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]  # noqa: PLC0415
-
     from arena import roster  # noqa: PLC0415
     from arena.cli.stores import opened  # noqa: PLC0415
     from arena.clock import now  # noqa: PLC0415
@@ -187,6 +210,14 @@ def web() -> None:
                 settings.config,
             )
     _allow_files(open_files.needed_by_web(settings), "ARENA_WEB_THREADS")
+    _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
+    """Be gunicorn's master."""
+    from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    logs.configure(settings.log_level, settings.log_format, "web")
     # in this process: to begin anew as `python -m gunicorn` would load everything once more
     sys.argv = supervisor.web_command(settings)[2:]
     run()
@@ -195,6 +226,7 @@ def web() -> None:
 @click.command()
 def runner() -> None:
     """One runner: streams the two endpoints of battles."""
+    setproctitle("arena runner")
     os.nice(_BEHIND_WEB)
     from arena import endpoints  # noqa: PLC0415
     from arena.cli.stores import opened  # noqa: PLC0415
@@ -204,7 +236,7 @@ def runner() -> None:
     settings = settings_shared()
     logs.configure(settings.log_level, settings.log_format, "runner")
     _allow_files(open_files.needed_by_runner(settings), "ARENA_RUNNER_CAPACITY")
-    memory.share_heaps()
+    memory.share_heap()
     metrics.share(settings.metrics, "runner")
     with opened(settings) as store:
         live = RedisLive(redis_url(settings), ttl=settings.live_ttl_seconds)
@@ -224,12 +256,14 @@ def runner() -> None:
 @click.command()
 def worker() -> None:
     """The worker: seals the log, rates, publishes boards. A second one waits."""
+    setproctitle("arena worker")
     from arena.cli.stores import opened  # noqa: PLC0415
     from arena.live import RedisLive  # noqa: PLC0415
     from arena.worker import Worker  # noqa: PLC0415
 
     settings = settings_shared(signs=True)
     logs.configure(settings.log_level, settings.log_format, "worker")
+    memory.share_heap()
     metrics.share(settings.metrics, "worker")
     with opened(settings) as store:
         live = RedisLive(redis_url(settings), ttl=settings.live_ttl_seconds)

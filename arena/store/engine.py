@@ -305,6 +305,7 @@ def _configure_sqlite(engine: Engine) -> None:
             "synchronous=FULL",
             "foreign_keys=ON",
             "secure_delete=ON",  # erased text must not stay in the file's free pages
+            "cache_size=-512",  # kB of each connection: the system has the pages, once for all
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

@@ -163,3 +163,22 @@ def test_an_empty_tally_has_nothing():
     assert (tally.votes(), tally.voters(), tally.graded()) == (0, 0, 0)
     assert tally.categories() == [OVERALL]
     assert tally.counted()[0] == []
+
+
+def test_numbers_that_outgrow_their_column_are_kept_whole():
+    tally = Tally()
+    tally.add(Vote(7, "m1", "m2", 2, "model_a", categories=("first",)))
+    kinds = [(f"c{number}",) for number in range(40_000)]
+    tally.add_columns(
+        seq=range(2**33, 2**33 + len(kinds)),
+        model_a=["m1"] * len(kinds),
+        model_b=["m2"] * len(kinds),
+        grade=[1] * len(kinds),
+        winner=["model_a"] * len(kinds),
+        categories=kinds,
+    )
+    assert tally.remove(2**33 + 39_999) == {OVERALL, "c39999"}
+    assert tally.remove(7) == {OVERALL, "first"}
+    assert tally.counted("c39998")[1].votes == 1
+    assert tally.counted("c0")[1].votes == 1
+    assert tally.counted()[1].votes == len(kinds) - 1

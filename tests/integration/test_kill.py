@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,8 +48,8 @@ def _listens(port: int) -> bool:
 def test_votes_cast_while_the_web_is_killed_are_stored_once(arena: ArenaProcess) -> None:
     with ThreadPoolExecutor(6) as voters:
         votes = [voters.submit(voted_battle, arena.url, number % 5 - 2) for number in range(24)]
-        for _ in range(3):
-            time.sleep(1.0)
+        for done in (6, 12, 18):
+            wait_until(lambda: sum(vote.done() for vote in votes) >= done, 60, what="votes")  # noqa: B023 - called at once
             arena.kill("web")
         receipts = [vote.result(90) for vote in votes]
     assert len(set(receipts)) == 24

@@ -25,19 +25,24 @@ from tests.services import ROOT, descendants, free_port, is_alive, wait_until
 
 SCRIPT = """
 import json, sys
+from functools import partial
 from pathlib import Path
 from arena.errors import BadSetting
 from arena.supervisor import Child, run
 
-here = Path(sys.argv[1])
+here, kind = Path(sys.argv[1]), sys.argv[2]
 
-def child(ready_file=None, **fields):
+def child(ready_file=None, code=None, **fields):
     ready = (here / ready_file).exists if ready_file else None
+    if code is not None and kind == "copy":
+        fields["call"] = partial(exec, code, {})
+    elif code is not None:
+        fields["argv"] = [sys.executable, "-c", code]
     return Child(ready=ready, **fields)
 
 try:
     sys.exit(run(
-        [child(**fields) for fields in json.loads(sys.argv[2])],
+        [child(**fields) for fields in json.loads(sys.argv[3])],
         lock=here / "arena.lock",
         banner=lambda: print("the banner", flush=True),
         out=sys.stdout,
@@ -53,10 +58,12 @@ SLEEPER = "import time; print('hello'); time.sleep(600)"
 class Supervised:
     """A supervisor in a process of its own, its output, and the ids of its children."""
 
-    def __init__(self, folder: Path, children: list[dict[str, Any]], **options: Any) -> None:
+    def __init__(
+        self, folder: Path, kind: str, children: list[dict[str, Any]], **options: Any
+    ) -> None:
         self.log = folder / f"log-{time.monotonic_ns()}"
         self._out = self.log.open("wb")
-        command = [sys.executable, "-c", SCRIPT, str(folder), json.dumps(children)]
+        command = [sys.executable, "-c", SCRIPT, str(folder), kind, json.dumps(children)]
         defaults: dict[str, Any] = {"stdout": self._out, "stderr": subprocess.STDOUT}
         self.process = subprocess.Popen(
             command, env={**os.environ, "PYTHONPATH": str(ROOT)}, **{**defaults, **options}
@@ -81,12 +88,13 @@ class Supervised:
 Start = Callable[..., Supervised]
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+@pytest.fixture(params=["program", "copy"])
+def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
+    """Starts a supervisor of children that run `python` code: as programs, or as its copies."""
     begun: list[Supervised] = []
 
     def begin(*children: dict[str, Any], **options: Any) -> Supervised:
-        begun.append(Supervised(tmp_path, list(children), **options))
+        begun.append(Supervised(tmp_path, request.param, list(children), **options))
         return begun[-1]
 
     yield begin
@@ -95,7 +103,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def python(name: str, code: str, **fields: Any) -> dict[str, Any]:
-    return {"name": name, "argv": [sys.executable, "-c", code], **fields}
+    return {"name": name, "code": code, **fields}
 
 
 def test_each_line_of_a_child_follows_its_name(start: Start) -> None:
@@ -139,14 +147,29 @@ def test_a_child_that_keeps_dying_is_restarted_less_and_less_often(start: Start)
 
 
 def test_what_a_killed_child_had_started_does_not_outlive_it(start: Start) -> None:
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
-    parent = python("parent", code)
-    parent["argv"].append(SLEEPER)
-    supervised = start(parent)
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-uc', {SLEEPER!r}])"
+    supervised = start(python("parent", code))
     supervised.wait_for("hello")
     child, grandchild = supervised.children()
     os.kill(child, signal.SIGKILL)
     wait_until(lambda: not is_alive(grandchild), what="the grandchild to end")
+
+
+def test_a_child_has_its_settings_and_none_of_the_supervisors_files(start: Start) -> None:
+    code = (
+        "import os, sys\n"
+        "print(os.environ['COLOUR'], sys.stdin.read() == '', os.getsid(0) == os.getpid())\n"
+        "print('open:', *sorted(os.listdir('/dev/fd'), key=int)[:-1])"
+    )
+    supervised = start(python("web", SLEEPER), python("one", code, env={"COLOUR": "blue"}))
+    supervised.wait_for("one   | blue True True")
+    supervised.wait_for("one   | open: 0 1 2\n")
+
+
+def test_an_error_that_ends_a_child_is_shown(start: Start) -> None:
+    supervised = start(python("web", SLEEPER), python("odd", "raise ValueError('how odd')"))
+    supervised.wait_for("odd ended (exit status 1)")
+    assert "odd   | ValueError: how odd" in supervised.text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -272,6 +295,11 @@ while True: print('x'); pathlib.Path({str(tmp_path / "alive")!r}).touch(); time.
         time.sleep(0.5)
         (tmp_path / "alive").unlink()
         wait_until((tmp_path / "alive").exists, what="the child, still at work")
+        [child] = supervised.children()
+        os.kill(child, signal.SIGKILL)
+        wait_until(lambda: not is_alive(child), what="its end")
+        (tmp_path / "alive").unlink()
+        wait_until((tmp_path / "alive").exists, what="another in its place")
         assert supervised.process.poll() is None
 
 
