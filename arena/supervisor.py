@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -18,15 +19,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from io import TextIOWrapper
 from itertools import cycle, repeat
-from multiprocessing import get_context
 from pathlib import Path
-from typing import IO, Protocol, TextIO, cast
+from typing import IO, NoReturn, Protocol, TextIO, cast
 
 from arena import logs
 from arena.embedded import RedisServer, is_ready, stop_leftover
@@ -101,6 +102,9 @@ def run(
                     prepare()
         except KeyboardInterrupt:
             return 0
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or the kernel keeps their ends to itself
+        if isinstance(out, TextIOWrapper):
+            out.reconfigure(errors="backslashreplace")  # a child may write what it cannot show
         with _Signals() as signals:
             return _Supervisor(children, banner, out, signals, form).run()
 
@@ -283,35 +287,36 @@ class _Copy:
         self, call: Callable[[], None], env: Mapping[str, str], wish: Callable[[], None] | None
     ) -> None:
         reading, writing = os.pipe()
-        self.output = open(reading, "rb", buffering=0)
-        # if ever we end without having stopped it, the library does, and does not wait for it
-        self._process = get_context("fork").Process(
-            target=_become, args=(call, env, writing, wish), daemon=True
-        )
         held = signal.pthread_sigmask(signal.SIG_BLOCK, _Signals.STOP)
         try:
-            # what we could not write yet is not the copy's to write
-            with redirect_stdout(None), redirect_stderr(None):
-                self._process.start()
-        except BaseException:
-            self.output.close()
+            self.pid = os.fork()
+            if self.pid == 0:
+                _become(call, env, writing, wish)
+        except OSError:
+            os.close(reading)
             raise
         finally:
             os.close(writing)
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
-
-    @property
-    def pid(self) -> int:
-        return cast("int", self._process.pid)
+        self.output = open(reading, "rb", buffering=0)
+        self._status: int | None = None
 
     def poll(self) -> int | None:
-        return self._process.exitcode
+        if self._status is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                self._status = os.waitstatus_to_exitcode(status)
+        return self._status
 
     def terminate(self) -> None:
-        self._process.terminate()
+        self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        self._process.kill()
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
 
 
 def _become(
@@ -319,29 +324,49 @@ def _become(
     env: Mapping[str, str],
     output: int,
     wish: Callable[[], None] | None,
-) -> None:
-    """Make the call as a new program would: with nothing of the supervisor's but what is loaded."""
-    if wish is not None:
-        wish()
+) -> NoReturn:
+    """Make the call as a new program would: with nothing of the supervisor's but what is loaded.
+
+    What the supervisor has not written yet is not the copy's to write, so this never returns.
+    """
+    status = 1
+    try:
+        if wish is not None:
+            wish()
+        _leave_the_supervisor(output)
+        os.environ.update(env)
+        try:
+            call()
+        finally:
+            sys.stdout.flush()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - it ends here, as it would end a program
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
+
+
+def _leave_the_supervisor(output: int) -> None:
+    """Have a session, files and signals of one's own."""
     os.setsid()  # Ctrl-C reaches the supervisor only
     standard = (os.open(os.devnull, os.O_RDONLY), output, output)
     for descriptor, source in enumerate(standard):
         os.dup2(source, descriptor)
-    for descriptor in map(int, os.listdir("/dev/fd")):
-        if descriptor >= len(standard):
-            with suppress(OSError):  # the folder's own
-                os.close(descriptor)
     sys.stdin, sys.stdout, sys.stderr = open(0), _line_by_line(1), _line_by_line(2)
+    try:
+        there = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:  # as where /proc is not mounted
+        there = list(range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+    for descriptor in there:
+        if descriptor >= len(standard):
+            with suppress(OSError):  # not open, as the folder's own
+                os.close(descriptor)
     for number in _Signals.STOP:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _Signals.STOP)
-    os.environ.update(env)
-    try:
-        call()
-    except Exception:  # noqa: BLE001 - told as where it ends a program
-        sys.excepthook(*sys.exc_info())
-        sys.exit(1)
 
 
 def _line_by_line(descriptor: int) -> TextIO:
@@ -438,8 +463,11 @@ class _Supervisor:
             self._say(str(reason))
             return 1
         finally:
-            self._stop_all()
-            self._selector.close()
+            try:
+                self._stop_all()
+            finally:
+                self._kill_all()
+                self._selector.close()
         return 0
 
     def _advance(self) -> None:
@@ -540,6 +568,12 @@ class _Supervisor:
                     process.kill()
                 self._listen()
             self._clear(slot, slot.running)
+
+    def _kill_all(self) -> None:
+        """Let nobody outlive the lock, whatever kept us from stopping them."""
+        for slot in self._slots:
+            if slot.running is not None:
+                slot.running.process.kill()
 
     def _say(self, text: str) -> None:
         self._write([self._show_own(text)])

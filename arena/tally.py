@@ -173,8 +173,11 @@ class Tally:
         return frozenset({UNFILTERED, *touched})
 
     def _place(self, seq: int) -> int:
-        place = int(np.searchsorted(self._columns["seq"][: self._filled], seq))
-        if place == self._filled or self._columns["seq"][place] != seq:
+        column = self._columns["seq"][: self._filled]
+        known = 0 <= seq <= np.iinfo(column.dtype).max
+        # of another type than its column a number would have all of it converted
+        place = int(np.searchsorted(column, column.dtype.type(seq))) if known else self._filled
+        if place == self._filled or column[place] != seq:
             raise ValueError(f"there is no vote {seq} to remove or flag")
         return place
 
@@ -279,7 +282,12 @@ def _holding(column: npt.NDArray[Any], kind: np.dtype[Any]) -> np.dtype[Any]:
     """The type, or a wider one that holds the column's numbers, too."""
     if kind.kind == "f" or not len(column):
         return kind
-    return np.promote_types(kind, np.min_scalar_type(int(column.max())))
+    least, most = int(column.min()), int(column.max())
+    return next(
+        np.promote_types(kind, wider)
+        for wider in (kind, np.int16, np.int32, np.int64)
+        if np.iinfo(wider).min <= least and most <= np.iinfo(wider).max
+    )
 
 
 def voter_keys(voters: Sequence[str | None]) -> npt.NDArray[np.int64]:

@@ -63,6 +63,10 @@ def strata_by_habit(voter: npt.ArrayLike, outcome: npt.ArrayLike) -> npt.NDArray
     Raises `BadComparisons` when the arrays differ in length.
     """
     voters, outcomes = np.asarray(voter), np.asarray(outcome)
+    if voters.dtype not in (np.int32, np.int64):
+        voters = voters.astype(np.int64)
+    if outcomes.dtype.kind != "i":
+        outcomes = outcomes.astype(np.intp)
     if voters.shape != outcomes.shape:
         raise BadComparisons(f"{voters.size} voters gave {outcomes.size} outcomes")
     known = voters >= 0

@@ -20,7 +20,6 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 import click
-from setproctitle import setproctitle
 
 from arena import logs, memory, metrics, open_files, supervisor
 from arena.addresses import is_shared
@@ -226,7 +225,7 @@ def _serve(settings: Settings) -> None:
 @click.command()
 def runner() -> None:
     """One runner: streams the two endpoints of battles."""
-    setproctitle("arena runner")
+    _be_called("arena runner")
     os.nice(_BEHIND_WEB)
     from arena import endpoints  # noqa: PLC0415
     from arena.cli.stores import opened  # noqa: PLC0415
@@ -256,7 +255,7 @@ def runner() -> None:
 @click.command()
 def worker() -> None:
     """The worker: seals the log, rates, publishes boards. A second one waits."""
-    setproctitle("arena worker")
+    _be_called("arena worker")
     from arena.cli.stores import opened  # noqa: PLC0415
     from arena.live import RedisLive  # noqa: PLC0415
     from arena.worker import Worker  # noqa: PLC0415
@@ -276,6 +275,14 @@ def worker() -> None:
             retention_days=settings.retention_days,
         ).run(_stop_on_signal())
         live.close()
+
+
+def _be_called(name: str) -> None:
+    """Tell `ps` apart what `arena up` forked. On macOS the library breaks what was forked."""
+    if sys.platform == "linux":
+        from setproctitle import setproctitle  # noqa: PLC0415  it is nowhere else
+
+        setproctitle(name)
 
 
 def _allow_files(needed: int, cause: str) -> None:

@@ -182,3 +182,19 @@ def test_numbers_that_outgrow_their_column_are_kept_whole():
     assert tally.counted("c39998")[1].votes == 1
     assert tally.counted("c0")[1].votes == 1
     assert tally.counted()[1].votes == len(kinds) - 1
+
+
+def test_a_vote_takes_19_bytes():
+    tally, count = Tally(), 70_000
+    tally.add_columns(
+        seq=range(count),
+        model_a=[f"m{number % 300}" for number in range(count)],
+        model_b=["other"] * count,
+        grade=[-2] * count,
+        winner=["model_b"] * count,
+        voter=[f"v{number}" for number in range(count)],
+        propensity=[0.5] * count,
+        categories=[(f"c{number % 300}",) for number in range(count)],
+    )
+    tally.flag(7)
+    assert sum(column.itemsize for column in tally._columns.values()) == 19

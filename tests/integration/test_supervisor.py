@@ -64,10 +64,12 @@ class Supervised:
         self.log = folder / f"log-{time.monotonic_ns()}"
         self._out = self.log.open("wb")
         command = [sys.executable, "-c", SCRIPT, str(folder), kind, json.dumps(children)]
-        defaults: dict[str, Any] = {"stdout": self._out, "stderr": subprocess.STDOUT}
-        self.process = subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": str(ROOT)}, **{**defaults, **options}
-        )
+        defaults: dict[str, Any] = {
+            "env": {**os.environ, "PYTHONPATH": str(ROOT)},
+            "stdout": self._out,
+            "stderr": subprocess.STDOUT,
+        }
+        self.process = subprocess.Popen(command, **{**defaults, **options})
 
     def text(self) -> str:
         return self.log.read_text()
@@ -137,6 +139,18 @@ def test_a_killed_child_is_started_again_while_the_others_keep_running(start: St
     assert "one was killed (SIGKILL); starts again in 0.2 s" in supervised.text()
     assert is_alive(second)
     assert first not in supervised.children()
+
+
+def test_a_death_is_noticed_where_the_ends_of_children_are_ignored(start: Start) -> None:
+    def ignore() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    supervised = start(python("one", SLEEPER), preexec_fn=ignore)
+    supervised.wait_for("hello")
+    [child] = supervised.children()
+    os.kill(child, signal.SIGKILL)
+    supervised.wait_for("one was killed (SIGKILL)")
+    supervised.wait_for("hello", times=2)
 
 
 def test_a_child_that_keeps_dying_is_restarted_less_and_less_often(start: Start) -> None:
@@ -301,6 +315,46 @@ while True: print('x'); pathlib.Path({str(tmp_path / "alive")!r}).touch(); time.
         (tmp_path / "alive").unlink()
         wait_until((tmp_path / "alive").exists, what="another in its place")
         assert supervised.process.poll() is None
+
+
+def test_what_the_output_has_no_letters_for_is_escaped(start: Start) -> None:
+    ascii_only = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    code = "import sys; sys.stdout.reconfigure(encoding='utf-8'); print('\u6a21\u578b')"
+    supervised = start(python("web", SLEEPER), python("model", code), env=ascii_only)
+    supervised.wait_for("model | \\u6a21\\u578b")
+
+
+UNFORESEEN = """
+import sys, time
+from pathlib import Path
+from arena.supervisor import Child, run
+
+class Odd:
+    def isatty(self): return False
+    def flush(self): pass
+    def write(self, text):
+        print(text, end="", flush=True)
+        raise RuntimeError("as nobody had foreseen")
+
+def work():
+    print("hello")
+    time.sleep(600)
+
+run([Child("one", call=work)], lock=Path(sys.argv[1]), banner=lambda: None, out=Odd())
+"""
+
+
+def test_nobody_outlives_a_supervisor_that_fails(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", UNFORESEEN, str(tmp_path / "arena.lock")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as supervisor:
+        assert supervisor.stdout is not None
+        assert "hello" in supervisor.stdout.readline()
+        children = descendants(supervisor.pid)
+        assert supervisor.wait(10) == 1
+    wait_until(lambda: not any(map(is_alive, children)), what="the child's end")
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

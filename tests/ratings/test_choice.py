@@ -244,3 +244,17 @@ def test_a_habit_depends_on_the_votes_alone_not_on_their_order_or_side_or_the_vo
 def test_voters_and_outcomes_must_be_of_one_length():
     with pytest.raises(BadComparisons, match="2 voters gave 1 outcomes"):
         graded.strata_by_habit([1, 2], [Outcome.tie])
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint64])
+def test_voters_may_be_any_integers(kind: type) -> None:
+    most = np.iinfo(kind).max if kind is not np.uint64 else 2**62
+    voter = np.repeat(np.array([0, 1, most - 1, most], dtype=kind), 6)
+    outcome = np.array([Outcome.a_much_better, Outcome.a_better] * 12)
+    expected = graded.strata_by_habit(np.repeat([0, 1, 2, 3], 6), outcome)
+    assert (graded.strata_by_habit(voter, outcome) == expected).all()
+    assert set(expected.tolist()) == {2}
+
+
+def test_no_votes_have_no_habits() -> None:
+    assert graded.strata_by_habit([], []).tolist() == []
