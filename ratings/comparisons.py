@@ -295,12 +295,15 @@ def count_names(
             f"{len(result)} result"
         )
     codes = {key: int(outcome) for key, outcome in (meaning or _BY_NAME).items()}
+    results = result if meaning else [_name_of(value) for value in result]
     ids, counts = _Numbers(), PairCounts(0)
-    for part in _chunks(len(model_a)):
-        results = result[part] if meaning else [_name_of(value) for value in result[part]]
-        outcome = _coded(results, codes, "result {!r} is unknown", part.start)
-        a = _coded(model_a[part], ids, "model_a is {!r}, it must be a name", part.start)
-        b = _coded(model_b[part], ids, "model_b is {!r}, it must be a name", part.start)
+    for part, outcome, a, b in zip(
+        _chunks(len(model_a)),
+        _coded(results, codes, "result {!r} is unknown"),
+        _coded(model_a, ids, "model_a is {!r}, it must be a name"),
+        _coded(model_b, ids, "model_b is {!r}, it must be a name"),
+        strict=True,
+    ):
         if (same := a == b).any():
             row = part.start + int(np.argmax(same))
             raise BadComparisons(f"{model_a[row]!r} is compared with itself", row=row)
@@ -330,13 +333,18 @@ class _Numbers(dict[str, int]):
 
 
 def _coded(
-    values: Sequence[Hashable], codes: Mapping[Any, int], problem: str, start: int
-) -> npt.NDArray[np.int32]:
-    try:
-        return np.fromiter(map(codes.__getitem__, values), dtype=np.int32, count=len(values))
-    except KeyError:
-        bad = next(i for i, value in enumerate(values) if value not in codes)
-        raise BadComparisons(problem.format(values[bad]), row=start + bad) from None
+    values: Sequence[Hashable], codes: Mapping[Any, int], problem: str
+) -> Iterator[npt.NDArray[np.int32]]:
+    """The codes of the values, a chunk at a time; each value is looked at once, and not copied."""
+    found = map(codes.__getitem__, values)
+    for part in _chunks(len(values)):
+        length = min(part.stop, len(values)) - part.start
+        try:
+            yield np.fromiter(found, dtype=np.int32, count=length)
+        except KeyError:
+            rows = range(part.start, part.start + length)
+            row = next(row for row in rows if values[row] not in codes)
+            raise BadComparisons(problem.format(values[row]), row=row) from None
 
 
 def _ids(values: npt.ArrayLike, name: str) -> npt.NDArray[np.integer]:
