@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import ADMIN_TOKEN, visitor
-from tests.services import ArenaProcess
+from tests.services import ArenaProcess, wait_until
 from tests.upstream import Reply, Stage
 
 pytestmark = pytest.mark.browser
@@ -124,7 +124,7 @@ def test_the_overview_renews_itself(operator: Page) -> None:
     first = operator.locator("#vitals > *").first.element_handle()
     with operator.expect_response(lambda answer: answer.url.endswith("/admin"), timeout=15_000):
         pass
-    operator.wait_for_function("node => !node.isConnected", arg=first)
+    wait_until(lambda: not first.evaluate("node => node.isConnected"), what="another in its place")
     expect(operator.get_by_text("Alive")).to_have_count(2)
 
 

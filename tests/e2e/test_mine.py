@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import ADMIN_TOKEN, visitor
-from tests.services import ArenaProcess
+from tests.services import ArenaProcess, wait_until
 from tests.upstream import Stage
 
 pytestmark = pytest.mark.browser
@@ -105,7 +105,8 @@ def test_deleting_everything_makes_the_browser_a_stranger(seat: Page, stage: Sta
     dialog.get_by_role("button", name="Delete everything").click()
     expect(seat.get_by_role("status")).to_contain_text("stranger")
     expect(seat.get_by_text("No battles are listed")).to_be_visible()
-    seat.wait_for_function("sessionStorage.length === 0")
+    # not `wait_for_function`: when it asks again, it is by an eval that the page forbids
+    wait_until(lambda: seat.evaluate("sessionStorage.length") == 0, what="that vote forgotten")
     assert [c for c in seat.context.cookies() if c.get("name") == "arena_voter"] == []
     answer = seat.request.get(address.replace("/battles/", "/api/battles/"))
     assert answer.status == 404
