@@ -6,7 +6,7 @@ step whose cost grows with the number of votes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
@@ -275,76 +275,6 @@ class PairCounts:
 def _chunks(n: int) -> Iterator[slice]:
     """Chunks of n votes: their arrays stay in the processor's cache, and few calls are made."""
     return (slice(start, start + _CHUNK) for start in range(0, n, _CHUNK))
-
-
-def count_names(
-    model_a: Sequence[str],
-    model_b: Sequence[str],
-    result: Sequence[Hashable],
-    meaning: Mapping[Hashable, Outcome] | None = None,
-) -> tuple[list[str], PairCounts]:
-    """Count votes that name their models; returns the names, sorted, and their counts.
-
-    `result` holds keys of `meaning`; without one, `Outcome`s or their names.
-    Raises `BadComparisons` with the row of an unknown result, of a name that is not text (None
-    and NaN are not), or of a model that is compared with itself.
-    """
-    if not len(model_a) == len(model_b) == len(result):
-        raise BadComparisons(
-            f"the columns differ in length: {len(model_a)} model_a, {len(model_b)} model_b, "
-            f"{len(result)} result"
-        )
-    codes = {key: int(outcome) for key, outcome in (meaning or _BY_NAME).items()}
-    results = result if meaning else [_name_of(value) for value in result]
-    ids, counts = _Numbers(), PairCounts(0)
-    for part, outcome, a, b in zip(
-        _chunks(len(model_a)),
-        _coded(results, codes, "result {!r} is unknown"),
-        _coded(model_a, ids, "model_a is {!r}, it must be a name"),
-        _coded(model_b, ids, "model_b is {!r}, it must be a name"),
-        strict=True,
-    ):
-        if (same := a == b).any():
-            row = part.start + int(np.argmax(same))
-            raise BadComparisons(f"{model_a[row]!r} is compared with itself", row=row)
-        if len(ids) > counts.n_models:
-            counts = counts.resized(2 * len(ids))
-        counts.add(a, b, outcome)
-    names = sorted(ids)
-    return names, counts.selected([ids[name] for name in names])
-
-
-_BY_NAME: dict[Hashable, Outcome] = {outcome.name: outcome for outcome in Outcome}
-
-
-def _name_of(value: Hashable) -> Hashable:
-    """A plain number is no outcome: grades are numbers with other meanings."""
-    return value.name if isinstance(value, Outcome) else value
-
-
-class _Numbers(dict[str, int]):
-    """Gives every new name the next number."""
-
-    def __missing__(self, name: str) -> int:
-        if not isinstance(name, str):
-            raise KeyError(name)
-        self[name] = number = len(self)
-        return number
-
-
-def _coded(
-    values: Sequence[Hashable], codes: Mapping[Any, int], problem: str
-) -> Iterator[npt.NDArray[np.int32]]:
-    """The codes of the values, a chunk at a time; each value is looked at once, and not copied."""
-    found = map(codes.__getitem__, values)
-    for part in _chunks(len(values)):
-        length = min(part.stop, len(values)) - part.start
-        try:
-            yield np.fromiter(found, dtype=np.int32, count=length)
-        except KeyError:
-            rows = range(part.start, part.start + length)
-            row = next(row for row in rows if values[row] not in codes)
-            raise BadComparisons(problem.format(values[row]), row=row) from None
 
 
 def _ids(values: npt.ArrayLike, name: str) -> npt.NDArray[np.integer]:

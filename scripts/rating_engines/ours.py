@@ -8,8 +8,9 @@ import numpy.typing as npt
 from rating_engines.votes import Job, Votes
 from ratings import bradley_terry, graded, intervals
 from ratings import style as style_control
-from ratings.comparisons import Outcome, PairCounts, count_names
+from ratings.comparisons import Outcome, PairCounts
 from ratings.fitting import Fit, Start
+from ratings.names import count_names
 from ratings.update import Warm
 
 IdArray = npt.NDArray[np.integer]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratings.comparisons import MIRROR, Outcome, PairCounts, count_names
+from ratings.comparisons import MIRROR, Outcome, PairCounts
 from ratings.errors import BadComparisons, BadParameter
 from ratings.pairs import pairs_of
 from tests.ratings.rating_helpers import counted
@@ -185,57 +185,6 @@ def test_weighted_votes_cannot_be_taken_back():
     with pytest.raises(BadParameter, match="cannot be removed"):
         counts.remove([0], [1], [5])
     assert (counts.votes, counts.squares.sum()) == (2, 4)
-
-
-# --- names --------------------------------------------------------------------------------------
-
-
-def test_named_votes_are_counted_under_sorted_names():
-    names, counts = count_names(["b", "a", "c"], ["a", "c", "b"], ["tie", "a_better", "b_won"])
-    assert names == ["a", "b", "c"]
-    assert counts.wins().tolist() == [[0, 0, 1], [0, 0, 1], [0, 0, 0]]
-    assert counts.ties()[0, 1] == 1
-
-
-def test_outcomes_may_be_given_as_such_or_by_a_meaning_of_ones_own():
-    own = {2: Outcome.a_much_better, 0: Outcome.tie, None: Outcome.b_won}
-    _, by_outcome = count_names(["a"] * 3, ["b"] * 3, [Outcome.a_much_better, "tie", Outcome.b_won])
-    _, by_meaning = count_names(["a"] * 3, ["b"] * 3, [2, 0, None], own)
-    assert np.array_equal(by_outcome.counts, by_meaning.counts)
-
-
-def test_no_named_votes_are_no_models():
-    names, counts = count_names([], [], [])
-    assert names == [] and counts.votes == 0
-
-
-@pytest.mark.parametrize(
-    ("model_a", "model_b", "result", "row", "words"),
-    [
-        (["a", "a"], ["b", "b"], ["tie", "much_better"], 1, "result 'much_better' is unknown"),
-        (["a", "a"], ["b", "b"], ["tie", None], 1, "result None is unknown"),
-        (["a"], ["b"], [float("nan")], 0, "result nan is unknown"),
-        (["a", "a"], ["b", "b"], ["tie", 2], 1, "result 2 is unknown"),
-        (["a"], ["b"], [0], 0, "result 0 is unknown"),
-        (["a"], ["b"], [True], 0, "result True is unknown"),
-        (["a"], ["b"], [""], 0, "result '' is unknown"),
-        (["a", "b", "c"], ["b", "c", "c"], ["tie"] * 3, 2, "'c' is compared with itself"),
-        (["a", None], ["b", "b"], ["tie"] * 2, 1, "model_a is None, it must be a name"),
-        (["a", "a"], ["b", float("nan")], ["tie"] * 2, 1, "model_b is nan, it must be a name"),
-        (["a", 7], ["b", "b"], ["tie"] * 2, 1, "model_a is 7, it must be a name"),
-    ],
-)
-def test_a_bad_named_vote_is_refused_with_its_row(model_a, model_b, result, row, words):
-    with pytest.raises(BadComparisons, match=words) as caught:
-        count_names(model_a, model_b, result)
-    assert caught.value.row == row
-
-
-def test_columns_of_names_of_different_lengths_are_refused():
-    with pytest.raises(BadComparisons, match="differ in length"):
-        count_names(["a", "a"], ["b"], ["tie"])
-    with pytest.raises(BadComparisons, match="differ in length"):
-        count_names(["a"], ["b"], ["tie", "tie"])
 
 
 # --- rows ---------------------------------------------------------------------------------------

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from ratings import bradley_terry, graded
-from ratings.comparisons import MIRROR, Outcome, PairCounts, count_names
+from ratings.comparisons import MIRROR, Outcome, PairCounts
 from ratings.errors import BadParameter
 from ratings.fitting import Start, fit
 from ratings.intervals import sandwich
 from ratings.likelihood import GRADED, RAO_KUPPER
+from ratings.names import count_names
 from ratings.pairs import pairs_of
 from tests.ratings.rating_helpers import (
     DATA,

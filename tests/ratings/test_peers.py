@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from ratings import bradley_terry
-from ratings.comparisons import FloatArray, Outcome, PairCounts, count_names
+from ratings.comparisons import FloatArray, Outcome, PairCounts
+from ratings.names import count_names
 from tests.ratings.rating_helpers import DATA
 
 CROWD_VOTES = DATA.parents[1] / "arena" / "demo" / "llmfao_crowd_votes.csv"
