@@ -38,7 +38,7 @@ from arena.leaderboard import (
     decision_is_due,
 )
 from arena.leases import WORKER, Watch, take_if_abandoned
-from arena.memory import give_back, return_blocks
+from arena.memory import give_back, keep_for_boards
 from arena.notes import Signer
 from arena.records import LogRow
 from arena.tally import Tally
@@ -91,7 +91,7 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Take the lease, work, and begin again when it is lost, until `stop` is set."""
-        return_blocks(2**20)
+        keep_for_boards(2**23)
         while not stop.is_set():
             try:
                 lease = take_if_abandoned(self._store.leases, self._watch, WORKER, self.id)

@@ -420,13 +420,11 @@ def _cold(pairs: Pairs) -> FloatArray:
     what they owe to their opponents in turn: half of the mean is taken, as if of two who met. Then
     all are placed over opponents so placed.
     """
-    by_first, by_second = pairs.points()
-    m = pairs.n_models
-    scored = summed(pairs.first, by_first, m) + summed(pairs.second, by_second, m)
-    lost = summed(pairs.first, by_second, m) + summed(pairs.second, by_first, m)
+    points = pairs.points()
+    scored, lost = points.sum(axis=1), points.sum(axis=0)
     spare = np.where((scored > 0) & (lost > 0), 0.0, 0.5)
     seen: FloatArray = np.log((scored + spare) / (lost + spare))
-    met = pairs.between(by_first + by_second)
+    met = points + points.T
     votes = np.where(scored + lost > 0, scored + lost, 1.0)
     start = seen
     for share in (0.5, 1.0):

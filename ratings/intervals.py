@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.blas import dtrsm
 from scipy.sparse import csr_array
 from scipy.special import ndtri
 
 from ratings.comparisons import MIRROR, BoolArray, FloatArray, IndexArray, Outcome
 from ratings.connectivity import connectivity
 from ratings.errors import BadParameter
-from ratings.fitting import Fit, Problem, fit, rejoined
+from ratings.fitting import Factor, Fit, Problem, fit, rejoined
 from ratings.likelihood import Likelihood, Moments
 from ratings.pairs import Pairs
 
@@ -31,6 +32,9 @@ MIN_CLUSTERS = 10
 
 _SAME = ((Outcome.tie, Outcome.tied), (Outcome.a_better,), (Outcome.b_better,))
 """Answers that may be all that a model ever gets, and its strength finite."""
+
+_OTHERS = np.array([[outcome not in same for outcome in Outcome] for same in _SAME], dtype=float)
+"""[3, 8]: all answers but these."""
 
 _FEW = 25
 _FARTHEST = 1e6
@@ -111,7 +115,7 @@ def sandwich(fitted: Fit, level: float = 0.95, ballots: Ballots | None = None) -
     bread = fitted.factor
     covariance = np.diag(np.full(len(point), np.inf))
     if bread is not None:
-        found = cho_solve(bread, cho_solve(bread, spread).T)
+        found = _between(bread, spread)
         if found.diagonal().min(initial=0.0) > -_ROUNDING:  # else A is too flat to be inverted
             covariance = found
     variance = np.maximum(covariance.diagonal()[: len(fitted.theta)], 0.0)
@@ -173,6 +177,17 @@ def _intervals(
     )
 
 
+def _between(bread: Factor, filling: FloatArray) -> FloatArray:
+    """A⁻¹ B A⁻¹ [Z, Z], as U⁻¹ (U⁻ᵀ B U⁻¹) U⁻ᵀ with the factor U of A = UᵀU."""
+    upper, _ = bread
+    found = dtrsm(1.0, upper, filling.T, trans_a=1)
+    found = dtrsm(1.0, upper, found, side=1, overwrite_b=1)
+    found = dtrsm(1.0, upper, found, overwrite_b=1)
+    found = dtrsm(1.0, upper, found, side=1, trans_a=1, overwrite_b=1)
+    between: FloatArray = found.T  # rows together again, as numpy has them
+    return between
+
+
 # --- the sum of squared scores ------------------------------------------------------------------
 
 
@@ -218,11 +233,8 @@ def _scarce(likelihood: Likelihood, rows: Pairs) -> BoolArray:
 
 def _bridges(rows: Pairs) -> BoolArray:
     """Rows [P] between parts that only rows of a single answer each join: the fit meets it."""
-    total = rows.votes.sum(axis=0)
-    single = np.zeros(len(total), dtype=np.bool_)
-    for same in _SAME:
-        others = total - sum(rows.votes[outcome] for outcome in same)
-        single |= others <= _ROUNDING * total
+    others, total = _OTHERS @ rows.votes, rows.votes.sum(axis=0)
+    single: BoolArray = (others <= _ROUNDING * total).any(axis=0)
     if not single.any():
         return single
     joined = np.zeros((rows.n_models, rows.n_models), dtype=np.bool_)

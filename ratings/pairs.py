@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -84,11 +83,19 @@ class Pairs:
             return total
         return np.stack([summed(self.group, row, self.n_groups) for row in self.votes])
 
-    def matrix(self, outcomes: Sequence[Outcome]) -> FloatArray:
+    def matrix(self, outcomes: Iterable[int]) -> FloatArray:
         """[M, M]: votes in which i had one of these outcomes against j, as side A would see it."""
-        m, own = self.n_models, list(outcomes)
-        total = summed(self.first * m + self.second, self.votes[own].sum(axis=0), m * m)
-        total += summed(self.second * m + self.first, self.votes[MIRROR[own]].sum(axis=0), m * m)
+        return self._worth(_one_for(outcomes))
+
+    def points(self) -> FloatArray:
+        """[M, M]: what i scored against j: 1 for a win, ½ for a tie."""
+        return self._worth(_POINTS)
+
+    def _worth(self, worth: FloatArray) -> FloatArray:
+        """[M, M]: Σ of what its outcome is `worth` [8] of each vote that i had against j."""
+        m = self.n_models
+        total = summed(self.first * m + self.second, worth @ self.votes, m * m)
+        total += summed(self.second * m + self.first, worth[MIRROR] @ self.votes, m * m)
         return total.reshape(m, m)
 
     def between(self, values: FloatArray) -> FloatArray:
@@ -97,29 +104,20 @@ class Pairs:
         one_way = summed(self.first * m + self.second, values, m * m).reshape(m, m)
         return one_way + one_way.T
 
-    def had(self, outcomes: Sequence[Outcome]) -> BoolArray:
+    def had(self, outcomes: Iterable[int]) -> BoolArray:
         """[M, M]: whether i had one of these outcomes against j, as side A would see it."""
-        had = np.zeros((self.n_models, self.n_models), dtype=np.bool_)
-        own = list(outcomes)
-        as_first, as_second = self.any_of(own), self.any_of(MIRROR[own])
-        had[self.first[as_first], self.second[as_first]] = True
-        had[self.second[as_second], self.first[as_second]] = True
+        had: BoolArray = self.matrix(outcomes) > 0
         return had
 
     def any_of(self, outcomes: Iterable[int]) -> BoolArray:
         """[P]: whether a row has any of these outcomes."""
-        rows = (self.votes[outcome] > 0 for outcome in outcomes)
-        return reduce(np.logical_or, rows, np.zeros(self.votes.shape[1], np.bool_))
+        any_of: BoolArray = _one_for(outcomes) @ self.votes > 0
+        return any_of
 
-    def had_by_model(self, outcomes: Sequence[Outcome]) -> FloatArray:
+    def had_by_model(self, outcomes: Iterable[int]) -> FloatArray:
         """[M]: votes in which i had one of these outcomes, as side A would see it."""
-        own = list(outcomes)
-        total = summed(self.first, self.votes[own].sum(axis=0), self.n_models)
-        return total + summed(self.second, self.votes[MIRROR[own]].sum(axis=0), self.n_models)
-
-    def points(self) -> tuple[FloatArray, FloatArray]:
-        """What `first` and `second` scored in each row [P]: 1 for a win, ½ for a tie."""
-        return _POINTS @ self.votes, _POINTS[MIRROR] @ self.votes
+        had: FloatArray = self.matrix(outcomes).sum(axis=1)
+        return had
 
 
 def pairs_of(
@@ -153,8 +151,9 @@ def pairs_of(
 def _rows(counts: PairCounts, group: int, *, ordered: bool, winners: bool) -> Pairs:
     m, planes = counts.n_models, counts.counts
     seen = planes.any(axis=0)
-    first, second = np.nonzero(seen if ordered else np.triu(seen | seen.T))
-    there, back = first * m + second, second * m + first
+    there = np.flatnonzero(seen if ordered else np.triu(seen | seen.T))
+    first, second = np.divmod(there, m)
+    back = second * m + first
 
     def votes(of: npt.NDArray[Any]) -> FloatArray:
         """The votes [8, P] of these rows, in few arrays at a time: memory costs more than sums."""
@@ -175,6 +174,12 @@ def _rows(counts: PairCounts, group: int, *, ordered: bool, winners: bool) -> Pa
         votes=votes(planes),
         weighted=votes(counts.squares) if counts.weighted else None,
     )
+
+
+def _one_for(outcomes: Iterable[int]) -> FloatArray:
+    one = np.zeros(len(Outcome))
+    one[list(outcomes)] = 1.0
+    return one
 
 
 def summed(place: IndexArray, values: FloatArray, size: int) -> FloatArray:

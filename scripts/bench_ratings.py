@@ -5,8 +5,8 @@ Every measurement has a process of its own: the engine is imported and given its
 input, then its call is timed: the best of five warm calls (what else the machine does only ever
 adds), of fewer where a call takes long. With `--rounds` every engine's turn comes again after all
 the others', and its best round counts: a machine that is slow for a minute is so for one round.
-Ours runs with one BLAS thread, the peers as installed. An engine that is not installed is a row
-that says so.
+Ours runs with one BLAS thread, and keeps what a board freed for the next one as `arena rate` does;
+the peers run as installed. An engine that is not installed is a row that says so.
 
 arena-rank pins a numpy other than ours, so the peers have a virtual environment of their own:
 
@@ -141,6 +141,8 @@ def measure(engine: str, task: str, folder: Path) -> dict[str, Any]:
 
     if not hasattr(module, task):
         return {"problem": f"{engine} has no {task}"}
+    if engine == "ours":
+        import_module("arena.memory").keep_for_boards()
     job = getattr(module, task)(Votes.load(folder))
     forget_peak()
     before = resident_mb()

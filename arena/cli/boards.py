@@ -17,6 +17,7 @@ from arena.cli.environment import settings_given
 from arena.cli.progress import file_progress_bar, progress_bar
 from arena.cli.stores import opened
 from arena.errors import BadFile, Conflict
+from arena.memory import keep_for_boards
 from arena.vote_file import read_votes
 
 
@@ -62,6 +63,7 @@ def rate(
     """Ratings of any vote FILE (CSV, JSONL or Parquet with model_a, model_b, grade or winner)."""
     from arena import leaderboard  # noqa: PLC0415  it loads numpy and scipy
 
+    keep_for_boards()
     with file_progress_bar(file, "reading") as progress:
         boards = leaderboard.rate_file(file, method, by=by, progress=progress, **options)
     documents = {
