@@ -6,6 +6,7 @@ first one joins, without the interpreter's lock.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ratings.errors import BadComparisons
 _BATCH = 2**16
 _JOINED = 2**14
 """So many names together stay in the processor's cache."""
+_AHEAD = 2
+"""Batches that are joined before the first of them is numbered: what they say takes memory."""
 _END = "\0"
 _UTF8 = ("utf-8", "surrogatepass")
 
@@ -93,13 +96,20 @@ class _Looked:
 
 def _looked_at(*columns: Sequence[Hashable]) -> Iterator[tuple[int, list[_Looked]]]:
     """The columns in batches, each with its first row."""
+    ahead: deque[tuple[int, list[Future[_Looked]]]] = deque()
+
+    def next_batch() -> tuple[int, list[_Looked]]:
+        start, batch = ahead.popleft()
+        return start, [looked.result() for looked in batch]
+
     with ThreadPoolExecutor(max_workers=1) as thread:
-        batches = [
-            (start, [_look(column[start : start + _BATCH], thread) for column in columns])
-            for start in range(0, len(columns[0]), _BATCH)
-        ]
-        for start, batch in batches:
-            yield start, [looked.result() for looked in batch]
+        for start in range(0, len(columns[0]), _BATCH):
+            part = slice(start, start + _BATCH)
+            ahead.append((start, [_look(column[part], thread) for column in columns]))
+            if len(ahead) > _AHEAD:
+                yield next_batch()
+        while ahead:
+            yield next_batch()
 
 
 def _look(values: Sequence[Hashable], thread: ThreadPoolExecutor) -> Future[_Looked]:
