@@ -18,6 +18,7 @@ from arena.battles import Battles, Limits
 from arena.belongings import Belongings
 from arena.boards import Boards
 from arena.campaigns import Campaigns
+from arena.categories import language
 from arena.checkup import Checkup
 from arena.embedded import redis_url
 from arena.figures import Figures
@@ -140,12 +141,13 @@ def create_app(settings: Settings, services: Services | None = None) -> Flask:
 
 
 def when_ready(_server: object) -> None:
-    """What gunicorn calls before it forks: the modules loaded so far stay shared memory.
+    """What gunicorn calls before it forks: what is loaded so far stays shared memory.
 
     A collection in a worker would write to each object, and so copy it.
     """
     memory.share_heap()
     memory.return_blocks(2**17)
+    language.model()
     gc.collect()
     gc.freeze()
 

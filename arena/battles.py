@@ -323,7 +323,10 @@ class Battles:
 
         A stranger only looks. Whoever could come in and does not is soon out of the line.
         """
-        free = self._room.together - self._store.battles.running()
+        return self._stand(voter, network, self._store.battles.running().together)
+
+    def _stand(self, voter: str | None, network: str, running: int) -> Place:
+        free = self._room.together - running
         try:
             ahead = self._live.ahead(voter or "")
             if ahead >= free:
@@ -342,8 +345,9 @@ class Battles:
 
     def _wait_for_a_place(self, voter: str, network: str) -> None:
         """Refuse before a pair is drawn what would be refused anyway, or whoever is not next."""
-        self._room.check(self._store.battles.running(voter), 0)
-        if not self.place(voter, network).has_room:
+        running = self._store.battles.running(voter)
+        self._room.check(running.own, 0)
+        if not self._stand(voter, network, running.together).has_room:
             self._room.check(0, self._room.together)
 
     # --- ending -----------------------------------------------------------------------------

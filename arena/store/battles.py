@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -17,7 +17,6 @@ from sqlalchemy import (
     case,
     func,
     insert,
-    literal,
     or_,
     select,
     tuple_,
@@ -39,15 +38,17 @@ from arena.battle import (
 )
 from arena.circuit import error_kind
 from arena.clock import now, today
-from arena.errors import Erased
-from arena.interfaces import Act, Report, Room, Summary, Usage
+from arena.errors import ArenaError, Erased
+from arena.interfaces import Act, Report, Room, Running, Summary, Usage
 from arena.store.audit import write_act
 from arena.store.circuits import note_answers, note_failure
 from arena.store.engine import Database, retried
 from arena.store.tables import battles, openings, records, reports, turns
 from arena.store.usage import add_usage
+from arena.together import Together
 
 BATTLE_COLUMNS = [battles.c[name] for name in Battle.__slots__]
+_MOST_AT_ONCE = 32
 _OPEN = (BattleState.created, BattleState.running)
 # Of PostgreSQL, in one round trip: who hangs while holding the lock is put out, and those who wait
 # for it give up before they hold all connections, which votes need too.
@@ -65,18 +66,6 @@ _first_turn = (turns.c.battle_id == battles.c.id) & (turns.c.number == 1)
 _SUMMARIES = select(
     *BATTLE_COLUMNS, turns.c.prompt, records.c.grade, records.c.both_bad
 ).select_from(battles.join(turns, _first_turn).outerjoin(records, _vote))
-
-# Of every request: statements that are made once, since making one takes as long as running it.
-_BATTLE = select(*BATTLE_COLUMNS).where(battles.c.id == bindparam("battle"))
-_TURNS_OF = select(turns).where(turns.c.battle_id == bindparam("battle")).order_by(turns.c.number)
-_with_first_turn = (openings.c.battle_id == battles.c.id) & (turns.c.number == 1)
-_WHOLE = (
-    select(*BATTLE_COLUMNS, *turns.c, openings.c.messages)
-    .select_from(battles.join(turns).outerjoin(openings, _with_first_turn))
-    .where(battles.c.id == bindparam("battle"))
-    .order_by(turns.c.number)
-    .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
-)
 
 
 def battle_of(fields: Mapping[Any, Any]) -> Battle:
@@ -118,6 +107,24 @@ def in_state(*states: BattleState) -> ColumnElement[bool]:
     )
 
 
+# Of every request: statements that are made once, since making one takes as long as running it.
+_BATTLE = select(*BATTLE_COLUMNS).where(battles.c.id == bindparam("battle"))
+_TURNS_OF = select(turns).where(turns.c.battle_id == bindparam("battle")).order_by(turns.c.number)
+_with_first_turn = (openings.c.battle_id == battles.c.id) & (turns.c.number == 1)
+_WHOLE = (
+    select(*BATTLE_COLUMNS, *turns.c, openings.c.messages)
+    .select_from(battles.join(turns).outerjoin(openings, _with_first_turn))
+    .where(battles.c.id == bindparam("battle"))
+    .order_by(turns.c.number)
+    .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
+)
+_asked_for = battles.c.voter.in_(bindparam("voters", expanding=True))
+_of_voter = case((_asked_for, battles.c.voter)).label("voter")
+_open = select(_of_voter).where(in_state(*_OPEN)).subquery()
+_RUNNING = select(_open.c.voter, func.count().label("number")).group_by(_open.c.voter)
+_INSERT_BATTLE, _INSERT_TURN = insert(battles), insert(turns)
+
+
 def move(battle_id: ColumnElement[str] | str, target: BattleState) -> Update:
     """The conditional UPDATE into `target`: it touches no row unless the move is legal now."""
     return (
@@ -131,13 +138,38 @@ def _won(connection: Connection, statement: Update) -> bool:
     return connection.execute(statement).rowcount == 1
 
 
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A battle that is to be added."""
+
+    battle: Battle
+    turn: Turn
+    opening: Sequence[Message]
+    room: Room | None
+
+    @property
+    def origin(self) -> str | None:
+        return self.battle.redrawn_from or self.battle.continued_from
+
+    def refusal(self, erased: Set[str], running: Counter[str | None]) -> ArenaError | None:
+        if self.origin in erased:
+            return Erased("The battle that this one goes back to has been erased for good.")
+        if self.room is not None:
+            try:
+                self.room.check(running[self.battle.voter], running.total())
+            except ArenaError as refusal:
+                return refusal
+        return None
+
+
 class SqlBattles:
-    """`interfaces.BattleStore` over SQL."""
+    """`interfaces.BattleStore` over SQL. Battles that begin at the same moment share one
+    transaction: the places are counted once, while nobody else may."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._adding = Together(self._add, _MOST_AT_ONCE)
 
-    @retried
     def add(
         self,
         battle: Battle,
@@ -145,16 +177,28 @@ class SqlBattles:
         opening: Sequence[Message] = (),
         room: Room | None = None,
     ) -> None:
+        refusal = self._adding.do(_New(battle, turn, opening, room))
+        if refusal is not None:
+            raise refusal
+
+    @retried
+    def _add(self, brought: Sequence[_New]) -> list[ArenaError | None]:
+        """Why each of them was refused; None where it was added."""
         with self._db.write() as connection:
-            _refuse_erased(connection, battle.redrawn_from or battle.continued_from)
-            self._check(room, connection, literal(battle.voter))
-            values = {name: getattr(battle, name) for name in Battle.__slots__}
-            connection.execute(insert(battles).values(values))
-            connection.execute(_new_turn(turn))
-            if opening:
-                messages = [asdict(message) for message in opening]
-                row = {"battle_id": battle.id, "messages": messages}
-                connection.execute(insert(openings).values(row))
+            erased = _erased(connection, [new.origin for new in brought if new.origin])
+            running = Counter[str | None]()
+            if any(new.room for new in brought):
+                self._wait_to_count(connection)
+                running = _running(connection, {new.battle.voter for new in brought})
+            refusals: list[ArenaError | None] = []
+            added: list[_New] = []
+            for new in brought:
+                refusals.append(new.refusal(erased, running))
+                if refusals[-1] is None:
+                    running[new.battle.voter] += 1
+                    added.append(new)
+            _insert(connection, added)
+        return refusals
 
     def get(self, battle_id: str) -> Battle | None:
         with self._db.look() as connection:
@@ -184,12 +228,10 @@ class SqlBattles:
             ).first()
         return None if row is None else _turn(row._mapping)
 
-    def running(self, voter: str | None = None) -> int:
-        query = select(func.count()).select_from(battles).where(in_state(*_OPEN))
-        if voter is not None:
-            query = query.where(battles.c.voter == voter)
+    def running(self, voter: str | None = None) -> Running:
         with self._db.look() as connection:
-            return connection.execute(query).scalar_one()
+            running = _running(connection, {voter})
+        return Running(running[voter] if voter is not None else 0, running.total())
 
     def by_state(self) -> dict[str, int]:
         query = select(battles.c.state, func.count()).group_by(battles.c.state)
@@ -335,15 +377,10 @@ class SqlBattles:
                 note_failure(connection, failed, error_kind(error or ""), retry_after)
         return True
 
-    def _check(self, room: Room | None, connection: Connection, voter: ColumnElement[str]) -> None:
-        """Count what runs; until the end of the transaction nobody else does."""
-        if room is None:
-            return
+    def _wait_to_count(self, connection: Connection) -> None:
+        """Until the end of the transaction nobody else counts what runs."""
         if self._db.dialect == "postgresql":  # in SQLite one transaction writes at a time anyway
             connection.execute(_TURN_TO_COUNT).close()
-        own = func.count().filter(battles.c.voter == voter)
-        running = select(own, func.count()).where(in_state(*_OPEN))
-        room.check(*connection.execute(running).one())
 
     @retried
     def add_turn(
@@ -362,13 +399,18 @@ class SqlBattles:
             )
             .values(turn=turn.number, language=language, category_tag=category_tag, consent=consent)
         )
-        owner = battles.alias()
-        voter = select(owner.c.voter).where(owner.c.id == turn.battle_id)
+        owner = select(battles.c.voter).where(battles.c.id == turn.battle_id)
         with self._db.write() as connection:
-            self._check(room, connection, voter.scalar_subquery())
+            if room is not None:
+                voter = connection.execute(owner).scalar()
+                if voter is None:
+                    return False
+                self._wait_to_count(connection)
+                running = _running(connection, {voter})
+                room.check(running[voter], running.total())
             if not _won(connection, statement):
                 return False
-            connection.execute(_new_turn(turn))
+            connection.execute(_INSERT_TURN, _turn_values(turn))
         return True
 
     @retried
@@ -554,19 +596,42 @@ def _held(battle_id: str, number: int, runner: str, target: BattleState) -> Upda
     )
 
 
-def _refuse_erased(connection: Connection, origin: str | None) -> None:
-    """Let nobody erase what a new battle takes over until it is there, and can be erased too."""
-    if origin is None:
+def _erased(connection: Connection, origins: Sequence[str]) -> set[str]:
+    """Which of these battles are erased. Nobody erases the others before the transaction ends, so
+    that what takes them over is there and can be erased, too."""
+    if not origins:
+        return set()
+    query = select(battles.c.id, battles.c.erased_at).where(battles.c.id.in_(sorted(origins)))
+    rows = connection.execute(query.order_by(battles.c.id).with_for_update(read=True))
+    return {row.id for row in rows if row.erased_at is not None}
+
+
+def _running(connection: Connection, voters: Set[str | None]) -> Counter[str | None]:
+    """Open battles of each of these voters, and under None those of all others."""
+    rows = connection.execute(_RUNNING, {"voters": [*voters]})
+    running = Counter[str | None]()
+    running.update({row.voter: row.number for row in rows})
+    return running
+
+
+def _insert(connection: Connection, added: Sequence[_New]) -> None:
+    if not added:
         return
-    query = select(battles.c.erased_at).where(battles.c.id == origin)
-    if connection.execute(query.with_for_update(read=True)).scalar() is not None:
-        raise Erased("The battle that this one goes back to has been erased for good.")
+    names = Battle.__slots__
+    rows = [{name: getattr(new.battle, name) for name in names} for new in added]
+    connection.execute(_INSERT_BATTLE, rows)
+    connection.execute(_INSERT_TURN, [_turn_values(new.turn) for new in added])
+    opened = [
+        {"battle_id": new.battle.id, "messages": [asdict(message) for message in new.opening]}
+        for new in added
+        if new.opening
+    ]
+    if opened:
+        connection.execute(insert(openings), opened)
 
 
-def _new_turn(turn: Turn) -> Any:
-    return insert(turns).values(
-        battle_id=turn.battle_id, number=turn.number, prompt=turn.prompt, state=turn.state
-    )
+def _turn_values(turn: Turn) -> dict[str, Any]:
+    return {name: getattr(turn, name) for name in ("battle_id", "number", "prompt", "state")}
 
 
 def _update_turn(battle_id: str, number: int) -> Update:

@@ -6,7 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from arena import metrics
@@ -42,6 +52,10 @@ from arena.store.tables import (
 )
 
 _AT_ONCE = 500
+
+# Of every battle: made once, since making a statement takes as long as running it.
+_CAMPAIGN = select(campaigns).where(campaigns.c.id == bindparam("campaign"))
+_CURRENT_ROSTER = select(roster_revisions).order_by(roster_revisions.c.revision.desc()).limit(1)
 
 
 def add_campaign(connection: Connection, campaign: Campaign) -> bool:
@@ -99,9 +113,8 @@ class SqlCampaigns:
             return sum(_tell(connection, one, now()) for one in found if one is not None)
 
     def get(self, campaign_id: str) -> Campaign | None:
-        query = select(campaigns).where(campaigns.c.id == campaign_id)
         with self._db.look() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(_CAMPAIGN, {"campaign": campaign_id}).first()
         return None if row is None else Campaign(*row)
 
     def all(self) -> list[Campaign]:
@@ -243,8 +256,7 @@ def _remember_file(
 
 
 def _current_roster(connection: Connection) -> RosterRevision:
-    query = select(roster_revisions).order_by(roster_revisions.c.revision.desc()).limit(1)
-    row = connection.execute(query).first()
+    row = connection.execute(_CURRENT_ROSTER).first()
     return _NO_ROSTER if row is None else _roster(row)
 
 

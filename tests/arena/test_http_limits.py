@@ -206,7 +206,9 @@ def one_place(world: World) -> Battles:
 
 
 def test_when_all_places_are_taken_there_is_a_line(world: World) -> None:
-    wait_until(lambda: world.store.battles.running() == 0, what="every battle to be complete")
+    wait_until(
+        lambda: world.store.battles.running().together == 0, what="every battle to be complete"
+    )
     app = world.new_app(battles=one_place(world))
     with world.held():
         first, second, third = world.voter(app), world.voter(app), world.voter(app)

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import event, literal, text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DataError
 
 from arena.battle import Answer, BattleState, Leak, Message, TurnState, WholeBattle
@@ -66,7 +66,7 @@ from arena.interfaces import (
 from arena.metrics import RECORDS
 from arena.records import IDENTITY_LEAK, LEAF_FIELDS, Content, Record, remark
 from arena.store import SqlStore, open_store
-from arena.store.battles import _refuse_erased
+from arena.store.battles import _erased
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.store.tables import metadata
@@ -385,10 +385,10 @@ def test_running_battles_are_counted_in_all_and_for_one_voter(store: Store) -> N
     start(store, "b2", voter="bob")
     store.battles.claim("b2", "r1")
     make_ready(store, "b3")
-    assert store.battles.running() == 2
-    assert store.battles.running("ann") == 1
-    assert store.battles.running("bob") == 1
-    assert store.battles.running("eve") == 0
+    assert store.battles.running() == (0, 2)
+    assert store.battles.running("ann") == (1, 2)
+    assert store.battles.running("bob") == (1, 2)
+    assert store.battles.running("eve") == (0, 2)
 
 
 def test_a_battle_is_read_whole(store: Store) -> None:
@@ -436,7 +436,7 @@ def test_what_a_battle_takes_over_is_not_erased_before_the_battle_is_there(
     store.campaigns.add(CAMPAIGN)
     make_voted(store)
     with ThreadPoolExecutor(1) as pool, store._db.write() as adding:
-        _refuse_erased(adding, "b1")
+        assert _erased(adding, ["b1"]) == set()
         erasing = pool.submit(store.votes.erase, ["b1"], "operator")
         with pytest.raises(FutureTimeout):
             erasing.result(0.3)
@@ -525,7 +525,7 @@ def test_sixty_four_battles_of_one_voter_at_once_fill_their_places_exactly(store
         for n in range(64)
     ]
     assert sum(at_once([lambda add=add: fits(add) for add in adds])) == 3
-    assert store.battles.running("ann") == store.battles.running() == 3
+    assert store.battles.running("ann") == (3, 3)
 
 
 def test_sixty_four_voters_at_once_fill_the_places_of_all_exactly(store: Store) -> None:
@@ -537,7 +537,7 @@ def test_sixty_four_voters_at_once_fill_the_places_of_all_exactly(store: Store) 
         for n in range(64)
     ]
     assert sum(at_once([lambda add=add: fits(add) for add in adds])) == 7
-    assert store.battles.running() == 7
+    assert store.battles.running().together == 7
 
 
 def test_follow_ups_take_places_too(store: Store) -> None:
@@ -549,7 +549,7 @@ def test_follow_ups_take_places_too(store: Store) -> None:
         for n in range(8)
     ]
     assert sum(at_once(follow)) == 3
-    assert max(store.battles.running(f"voter {n}") for n in range(2)) == 2
+    assert max(store.battles.running(f"voter {n}").own for n in range(2)) == 2
     assert not fits(lambda: store.battles.add_turn(a_turn("nobody's", 2), room=Room(1, 9)))
 
 
@@ -560,7 +560,7 @@ def test_whoever_hangs_while_it_counts_battles_does_not_hold_up_the_others(
     store, room = emptied(postgres_store), Room(each=3, together=7)
     store.campaigns.add(CAMPAIGN)
     with store._db.write() as hanging:
-        store.battles._check(room, hanging, literal("ann"))
+        store.battles._wait_to_count(hanging)
         until = hanging.execute(text("SHOW idle_in_transaction_session_timeout")).scalar()
         patience = hanging.execute(text("SHOW lock_timeout")).scalar()
         assert (until, patience) == ("5s", "2s")
@@ -2630,7 +2630,6 @@ def test_on_sqlite_no_look_at_some_battles_reads_all_of_them(tmp_path: Path) -> 
             plans.extend(step[3] for step in steps)
 
     event.listen(store._db.engine, "before_cursor_execute", explain)
-    store.battles.running()
     store.battles.running("ann")
     store.battles.waiting()
     store.battles.claimed()
