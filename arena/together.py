@@ -33,47 +33,64 @@ class Together(Generic[T, R]):
         self._work = work
         self._most = most
         self._waiting: deque[_Brought[T, R]] = deque()
-        self._turn = threading.Lock()
+        self._works = False
+        self._change = threading.Condition()
 
     def do(self, item: T) -> R:
         """The item's result, or what its work raised. An item that fails alone fails no other."""
         mine: _Brought[T, R] = _Brought(item)
-        self._waiting.append(mine)
-        while not mine.is_done:
-            with self._turn:
-                if not mine.is_done:
-                    self._round()
+        with self._change:
+            self._waiting.append(mine)
+        while True:
+            with self._change:  # whoever is done leaves, and does not wait for a later round
+                self._change.wait_for(lambda: mine.is_done or not self._works)
+                if mine.is_done:
+                    break
+                self._works = True
+            self._do_some()
         if mine.error is not None:
             raise mine.error
         return mine.result  # type: ignore[return-value]  # it is there when there is no error
 
-    def _round(self) -> None:
+    def _do_some(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
         try:
+            self._round(batch)
+        finally:
+            with self._change:
+                for one in batch:
+                    one.is_done = True
+                self._works = False
+                self._change.notify_all()
+
+    def _round(self, batch: Sequence[_Brought[T, R]]) -> None:
+        try:
             self._finish(batch)
-        except Exception as error:  # noqa: BLE001  it is raised where the items came from
-            if len(batch) == 1 or isinstance(error, ArenaError):  # an outage is the same for all
+        except BaseException as error:  # noqa: BLE001  it is raised where the items came from
+            if len(batch) == 1 or not _is_of_one(error):
                 _fail(batch, error)
             else:
                 self._one_by_one(batch)
-        except BaseException as error:  # this thread ends, and nobody may wait for it
-            _fail(batch, error)
-            raise
-        finally:
-            for one in batch:
-                one.is_done = True
 
     def _one_by_one(self, batch: Sequence[_Brought[T, R]]) -> None:
-        for one in batch:
+        for place, one in enumerate(batch):
             try:
                 self._finish([one])
-            except Exception as error:  # noqa: BLE001  it is raised where the item came from
-                one.error = error
+            except BaseException as error:  # noqa: BLE001  it is raised where they came from
+                if not _is_of_one(error):
+                    _fail(batch[place:], error)
+                    return
+                _fail([one], error)
 
     def _finish(self, batch: Sequence[_Brought[T, R]]) -> None:
         results = self._work([one.item for one in batch])
         for one, result in zip(batch, results, strict=True):
             one.result = result
+
+
+def _is_of_one(error: BaseException) -> bool:
+    """Whether it may be of a single item: an outage, or the end of a thread, is of all."""
+    return isinstance(error, Exception) and not isinstance(error, ArenaError)
 
 
 def _fail(batch: Sequence[_Brought[T, R]], error: BaseException) -> None:

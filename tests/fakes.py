@@ -207,6 +207,8 @@ class FakeBattles:
             if origin is not None and origin.battle.erased_at is not None:
                 raise Erased("Erased meanwhile.")
             self._check(room, battle.voter)
+            if battle.id in self.rows:
+                raise ValueError("there is a battle of this id")
             self.rows[battle.id] = _BattleRow(battle, [turn], tuple(opening))
             self._db.played.add(battle.campaign)
 
@@ -348,8 +350,10 @@ class FakeBattles:
     ) -> bool:
         with self._db.transaction():
             row = self.rows.get(turn.battle_id)
-            self._check(room, row and row.battle.voter)
-            if row is None or row.battle.state is not BattleState.ready:
+            if row is None:
+                return False
+            self._check(room, row.battle.voter)
+            if row.battle.state is not BattleState.ready:
                 return False
             if row.battle.turn != turn.number - 1:
                 return False

@@ -177,7 +177,9 @@ class SqlBattles:
         opening: Sequence[Message] = (),
         room: Room | None = None,
     ) -> None:
-        refusal = self._adding.do(_New(battle, turn, opening, room))
+        new = _New(battle, turn, opening, room)
+        # its origin may be locked for long, and strangers need not wait for that
+        refusal = self._add([new])[0] if new.origin else self._adding.do(new)
         if refusal is not None:
             raise refusal
 

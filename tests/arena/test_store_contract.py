@@ -66,7 +66,7 @@ from arena.interfaces import (
 from arena.metrics import RECORDS
 from arena.records import IDENTITY_LEAK, LEAF_FIELDS, Content, Record, remark
 from arena.store import SqlStore, open_store
-from arena.store.battles import _erased
+from arena.store.battles import _erased, _New
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.store.tables import metadata
@@ -538,6 +538,50 @@ def test_sixty_four_voters_at_once_fill_the_places_of_all_exactly(store: Store) 
     ]
     assert sum(at_once([lambda add=add: fits(add) for add in adds])) == 7
     assert store.battles.running().together == 7
+
+
+def test_battles_that_begin_together_are_judged_one_by_one(store: Store) -> None:
+    if not isinstance(store, SqlStore):
+        pytest.skip("of SQL only")
+    make_voted(store, "gone")
+    store.votes.erase(["gone"], "voter")
+    start(store, "runs")
+    room = Room(each=2, together=4)
+    brought = [
+        _New(a_battle("b1"), a_turn("b1"), OPENING, room),
+        _New(a_battle("b2"), a_turn("b2"), (), room),  # Ann's third
+        _New(a_battle("b3", redrawn_from="gone", voter="bob"), a_turn("b3"), (), room),
+        _New(a_battle("b4", voter="bob"), a_turn("b4"), (), room),
+        _New(a_battle("b5"), a_turn("b5"), (), None),
+        _New(a_battle("b6", voter="eve"), a_turn("b6"), (), room),  # the fifth of all
+    ]
+    refusals = store.battles._add(brought)
+    kinds = [None, TooMany, Erased, None, None, NoRoom]
+    assert [refusal and type(refusal) for refusal in refusals] == kinds
+    for new, refusal in zip(brought, refusals, strict=True):
+        whole = WholeBattle(new.battle, (new.turn,), tuple(new.opening))
+        assert store.battles.whole(new.battle.id) == (None if refusal else whole)
+
+
+def test_one_that_cannot_be_written_takes_no_other_with_it(store: Store) -> None:
+    start(store, "b0")
+    ids = ["b1", "b0", "b2", "b0", "b3"]
+
+    def added(battle_id: str) -> bool:
+        try:
+            start(store, battle_id)
+        except Exception:  # noqa: BLE001  whatever the store says of a second one
+            return False
+        return True
+
+    found = at_once([lambda battle_id=battle_id: added(battle_id) for battle_id in ids])
+    assert sorted(zip(ids, found, strict=True)) == [
+        ("b0", False),
+        ("b0", False),
+        ("b1", True),
+        ("b2", True),
+        ("b3", True),
+    ]
 
 
 def test_follow_ups_take_places_too(store: Store) -> None:

@@ -28,6 +28,8 @@ class Rounds:
             raise ValueError("13 cannot be done")
         if 99 in items:
             raise Unavailable("away")
+        if items == [66]:
+            raise SystemExit
         return [10 * item for item in items]
 
     def at_once(self, first: int, others: Sequence[int]) -> list[int | str]:
@@ -36,14 +38,15 @@ class Rounds:
         def do(item: int) -> int | str:
             try:
                 return self.together.do(item)
-            except (ValueError, Unavailable) as error:
+            except (ValueError, Unavailable, SystemExit) as error:
                 return type(error).__name__
 
         with ThreadPoolExecutor(1 + len(others)) as pool:
             begun = [pool.submit(do, first)]
             wait_until(lambda: self.given, what="the first round")
-            begun += [pool.submit(do, item) for item in others]
-            wait_until(lambda: len(self.together._waiting) == len(others), what="the others")
+            for place, item in enumerate(others, 1):
+                begun.append(pool.submit(do, item))
+                wait_until(lambda n=place: len(self.together._waiting) == n, what="the others")
             self.may_go_on.set()
             return [one.result(10) for one in begun]
 
@@ -69,6 +72,44 @@ def test_an_outage_is_everybodys_and_is_not_tried_again_for_each() -> None:
     rounds = Rounds()
     assert rounds.at_once(1, [2, 99, 4]) == [10, *["Unavailable"] * 3]
     assert len(rounds.given) == 2
+
+
+def test_an_outage_that_comes_between_items_is_not_tried_again_for_each() -> None:
+    rounds = Rounds()
+    assert rounds.at_once(1, [13, 99, 4]) == [10, "ValueError", "Unavailable", "Unavailable"]
+    assert rounds.given[2:] == [[13], [99]]
+
+
+def test_a_thread_that_ends_amid_others_says_so_to_all_that_it_has_not_done() -> None:
+    rounds = Rounds()
+    assert rounds.at_once(1, [13, 66, 4]) == [10, "ValueError", "SystemExit", "SystemExit"]
+
+
+def test_who_is_done_does_not_wait_for_the_next_round() -> None:
+    may_end = [threading.Event() for _ in range(3)]
+    begun: list[Sequence[int]] = []
+
+    def work(items: Sequence[int]) -> Sequence[int]:
+        begun.append(items)
+        assert may_end[len(begun) - 1].wait(10)
+        return items
+
+    together = Together(work, 64)
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(together.do, 0)
+        wait_until(lambda: len(begun) == 1, what="the first round")
+        second = [pool.submit(together.do, item) for item in (1, 2, 3, 4)]
+        wait_until(lambda: len(together._waiting) == len(second), what="the others")
+        may_end[0].set()
+        wait_until(lambda: len(begun) == 2, what="the second round")
+        third = pool.submit(together.do, 5)
+        wait_until(lambda: together._waiting, what="the last")
+        may_end[1].set()
+        try:
+            assert [one.result(5) for one in (first, *second)] == [0, 1, 2, 3, 4]
+        finally:
+            may_end[2].set()
+        assert third.result(5) == 5
 
 
 def test_nobody_waits_for_a_thread_that_ended_in_its_round() -> None:
