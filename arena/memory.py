@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of <malloc.h>
+# of <malloc.h>
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 _GLIBC_KEEPS = 2**17
 
 
@@ -49,13 +50,15 @@ def give_back() -> None:
 
 
 def return_blocks(size: int, keep: int = _GLIBC_KEEPS) -> None:
-    """Let freed blocks of `size` bytes or more go back to the system, and others beyond `keep`.
+    """Let freed blocks of `size` bytes or more go back to the system, and of others what lies on
+    top beyond `keep` bytes.
 
     By itself glibc learns to keep ever larger ones, and what comes next lies between their remains:
     the worker's columns (40 MB of 160 at a million votes), or pages and boards of web (25 of 220).
     """
     _set_malloc(_M_MMAP_THRESHOLD, size)
     _set_malloc(_M_TRIM_THRESHOLD, keep)
+    _set_malloc(_M_TOP_PAD, keep)  # what is left when more than that goes back
 
 
 def keep_for_boards(size: int = 2**25) -> None:

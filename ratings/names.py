@@ -24,6 +24,7 @@ _JOINED = 2**14
 _AHEAD = 2
 """Batches that are joined before the first of them is numbered: what they say takes memory."""
 _END = "\0"
+_MOST_BYTES = 2**31 - 1
 _UTF8 = ("utf-8", "surrogatepass")
 
 
@@ -120,7 +121,10 @@ def _look(values: Sequence[Hashable], thread: ThreadPoolExecutor) -> Future[_Loo
 
 
 def _texts(values: Sequence[Any]) -> Any:
-    """The values as an array of Arrow's, each with a mark at its end; None if not all are text."""
+    """The values as an array of Arrow's, each with a mark at its end.
+
+    None where not all are text, some hold the mark themselves, or are more than Arrow counts.
+    """
     import pyarrow as pa  # noqa: PLC0415  it is large, and few who count votes have names
 
     parts = []
@@ -131,7 +135,7 @@ def _texts(values: Sequence[Any]) -> Any:
         except TypeError:
             return None
         ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord(_END))
-        if len(ends) != len(some):  # some hold the mark themselves
+        if len(ends) != len(some) or len(data) > _MOST_BYTES:
             return None
         bounds = np.zeros(len(ends) + 1, dtype=np.int32)
         np.add(ends, 1, out=bounds[1:], casting="same_kind")

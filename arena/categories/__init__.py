@@ -104,7 +104,7 @@ def describe(prompts: Sequence[str]) -> Description:
     """Describe a voter's prompts, in the order of the turns. The same prompts always give the same.
 
     Only an excerpt is looked at (`text.HEAD`, `text.TAIL`), so that no prompt takes long. The first
-    call in a process loads the language model from the disk, about 50 ms.
+    call in a process loads the language model from the disk (20 ms), where it is not there yet.
     """
     text = Text.of(prompts)
     found: set[str] = set()
