@@ -59,6 +59,7 @@ from arena.store.tables import (
     IS_EVENT,
     battles,
     contents,
+    few_by,
     openings,
     pseudonyms,
     records,
@@ -443,7 +444,7 @@ class SqlVoteLog:
                 records.c.campaign.in_(sorted(campaigns)),
                 records.c.seq.is_not(None),
             )
-            .order_by(records.c.seq.desc())
+            .order_by(few_by(records.c.seq).desc())
             .limit(limit)
         )
         if before is not None:
