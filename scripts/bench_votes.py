@@ -2,10 +2,11 @@
 """Durable votes a second over HTTP, through the real web processes, on SQLite and PostgreSQL.
 
 Every vote goes to a battle of its own that is ready, with two answers of 1,200 characters, from
-voters with a few battles each. The baselines, in the same run, with the same load and as many
-processes and threads: a bare Flask app that inserts one row, and one that answers the same JSON.
+voters with a few battles each, beside many older battles and votes. The baselines, in the same run,
+with the same load and as many processes and threads: a bare Flask app that inserts one row, and one
+that answers the same JSON.
 
-    .venv/bin/python scripts/bench_votes.py [--votes 4000] [--connections 32] [--only sqlite]
+    .venv/bin/python scripts/bench_votes.py [--votes 4000] [--older 200000] [--only sqlite]
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import asdict
 from itsdangerous import Signer
 from machine import SECRET_KEY, Load, Machine, Report, load, machine
 from sqlalchemy import insert
+from synthetic_log import votes, write_past
 
 from arena.battle import Battle, BattleState, TurnState
 from arena.campaigns import DEFAULT
@@ -39,16 +41,19 @@ ANSWER_CHARS = 1200
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--votes", type=int, default=4000)
+    parser.add_argument("--older", type=int, default=200_000)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--only", choices=GOALS)
     options = parser.parse_args()
     with Report() as report:
         for database in [options.only] if options.only else GOALS:
-            measure(report, database, options.votes, options.connections)
+            measure(report, database, options)
 
 
-def measure(report: Report, database: str, count: int, connections: int) -> None:
+def measure(report: Report, database: str, options: argparse.Namespace) -> None:
+    count, connections = options.votes, options.connections
     with machine(database, ROSTER) as place:
+        write_past(place, votes(options.older, len(ROSTER), options.older // 20, seed=1))
         requests = ready_battles(place, ROSTER, count)
         warm_up, measured = requests[: count // 8], requests[count // 8 :]
         with place.running("web"):
@@ -59,14 +64,14 @@ def measure(report: Report, database: str, count: int, connections: int) -> None
                 request = post(place.port, f"/{what}", b'{"grade": 1}')
                 load(place.port, [request] * len(warm_up), connections)
                 seen[f"bare {what}"] = load(place.port, [request] * len(measured), connections)
-    votes = seen["votes"]
+    given = seen["votes"]
     goal = f"≥ {GOALS[database]}/s, p99 ≤ {GOAL_P99_MS} ms"
     for what, one in seen.items():
         figure, result = f"{what}, {database}", told(one)
         report.expect(one.statuses.keys() == {200}, f"{figure}: the answers were {one.statuses}")
-        if one is votes:
+        if one is given:
             beside_insert, beside_echo = (
-                votes.rate / seen[name].rate for name in ("bare insert", "bare echo")
+                given.rate / seen[name].rate for name in ("bare insert", "bare echo")
             )
             ratio = f"{beside_insert:.2f} of an insert, {beside_echo:.2f} of an echo"
             report.add(figure, result, goal=goal, ratio=ratio)

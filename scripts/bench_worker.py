@@ -57,7 +57,7 @@ def published(place: Machine, live: RedisLive, models: int, burst: int, rounds: 
     """The seconds until all boards that a burst of votes touches stand for it, ascending."""
     seconds, store = [], place.store
     for number in range(rounds):
-        rows = [Record(**vote) for vote in votes(burst, models, 100, seed=1000 + number)]  # type: ignore[arg-type]
+        rows = [Record(**vote) for vote in votes(burst, models, 100, seed=1000 + number)]
         keys, position = touched(rows), store.votes.position() + burst
         started = time.monotonic()
         store.votes.append([(row, None) for row in rows])
@@ -101,7 +101,7 @@ def measure(report: Report, place: Machine, options: argparse.Namespace) -> None
             count += burst * options.rounds
         expect_counted(report, place, count)
         report.add("worker's memory", f"{pss(pids['worker']):.0f} MB")
-    newer = [Record(**vote) for vote in votes(1, options.models, 100, seed=1)]  # type: ignore[arg-type]
+    newer = [Record(**vote) for vote in votes(1, options.models, 100, seed=1)]
     place.store.votes.append([(row, None) for row in newer])
     position = place.store.votes.position() + 1
     with place.running("worker"):

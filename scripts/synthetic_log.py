@@ -6,19 +6,21 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
+from typing import Any
 
 from machine import Machine, machine
 from sqlalchemy import insert
 
+from arena.battle import BattleState, TurnState
 from arena.campaigns import DEFAULT
 from arena.clock import now
 from arena.interfaces import ModelEntry
-from arena.settings import Settings
 from arena.store import SqlStore
 from arena.store.engine import Database
-from arena.store.tables import records
+from arena.store.tables import battles, pseudonyms, records, turns
 from tests.services import wait_until
 
 BATCH = 10_000
@@ -30,7 +32,7 @@ TAGS += ["understanding", "long"]
 GRADES = {2: "model_a", 1: "model_a", 0: "tie", -1: "model_b", -2: "model_b"}
 
 
-def votes(count: int, models: int, voters: int, seed: int) -> Iterator[dict[str, object]]:
+def votes(count: int, models: int, voters: int, seed: int) -> Iterator[dict[str, Any]]:
     """Votes of `voters` people between models of different strengths, as fields of `Record`."""
     draw = random.Random(seed)
     strength = [draw.gauss(0, 0.7) for _ in range(models)]
@@ -66,23 +68,67 @@ def world(count: int, models: int, base_url: str = "") -> Iterator[Machine]:
         for place in range(models)
     ]
     with machine("sqlite", roster) as place:
-        _fill(place.settings, count, models)
+        write_past(place, votes(count, models, count // 20, seed=1))
         yield place
 
 
-def _fill(settings: Settings, count: int, models: int) -> None:
-    """Sealed votes, with an invented leaf: nothing that is measured compares it with its record."""
-    database = Database(settings.database_url)
-    batch: list[dict[str, object]] = []
+def write_past(place: Machine, given: Iterable[dict[str, Any]]) -> None:
+    """Sealed votes, each on a battle of its own with one short turn.
+
+    A vote's leaf and its content are left out: nothing that is measured looks at them.
+    """
+    database = Database(place.settings.database_url)
+    voters: set[str] = set()
+    todo, seq = iter(given), 0
     with database.write() as connection:
-        for seq, vote in enumerate(votes(count, models, count // 20, seed=1), 1):
-            batch.append({**vote, "seq": seq, "hash": secrets.token_hex(32), "reasons": []})
-            if len(batch) == BATCH or seq == count:
-                connection.execute(insert(records), batch)
-                batch.clear()
-                if seq % 100_000 == 0:
-                    print(f"{seq:,} votes written", file=sys.stderr)
+        while some := list(islice(todo, BATCH)):
+            sealed = [
+                {**vote, "battle_id": secrets.token_hex(16), "seq": number}
+                for number, vote in enumerate(some, seq + 1)
+            ]
+            fresh = {vote["voter"] for vote in some} - voters
+            for table, rows in (
+                (battles, map(_battle, sealed)),
+                (turns, map(_turn, sealed)),
+                (pseudonyms, map(_pseudonym, fresh)),
+                (records, ({**vote, "hash": secrets.token_hex(32)} for vote in sealed)),
+            ):
+                if written := list(rows):
+                    connection.execute(insert(table), written)
+            seq, voters = seq + len(some), voters | fresh
+            if seq % 100_000 == 0:
+                print(f"{seq:,} votes written", file=sys.stderr)
     database.close()
+
+
+def _battle(vote: dict[str, Any]) -> dict[str, Any]:
+    shared = "campaign", "voter", "model_a", "model_b", "propensity", "language", "category_tag"
+    return {
+        **{name: vote[name] for name in shared},
+        "id": vote["battle_id"],
+        "state": BattleState.voted,
+        "sampling_rule": "uniform",
+        "roster_revision": 1,
+        "created_at": vote["timestamp"],
+        "turn": 1,
+        "stop_requested": False,
+    }
+
+
+def _turn(vote: dict[str, Any]) -> dict[str, Any]:
+    answer = {"text": "It depends.", "finish": "stop", "tokens": 3}
+    return {
+        "battle_id": vote["battle_id"],
+        "number": 1,
+        "prompt": "What should be measured?",
+        "state": TurnState.ready,
+        "steps": [[11, 11]],
+        **{f"{name}_{side}": value for side in "ab" for name, value in answer.items()},
+    }
+
+
+def _pseudonym(voter: str) -> dict[str, Any]:
+    return {"voter": voter, "campaign": DEFAULT.id, "pseudonym": voter}
 
 
 def wait_for_boards(store: SqlStore, keys: set[str], position: int) -> float:

@@ -59,12 +59,12 @@ from arena.store.tables import (
     IS_EVENT,
     battles,
     contents,
-    few_by,
     openings,
     pseudonyms,
     records,
     reports,
     turns,
+    unindexed,
 )
 from arena.store.votes import GivenVote, VoteWriter, content_values
 
@@ -444,7 +444,7 @@ class SqlVoteLog:
                 records.c.campaign.in_(sorted(campaigns)),
                 records.c.seq.is_not(None),
             )
-            .order_by(few_by(records.c.seq).desc())
+            .order_by(unindexed(records.c.seq).desc())
             .limit(limit)
         )
         if before is not None:

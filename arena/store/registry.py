@@ -44,12 +44,12 @@ from arena.store.tables import (
     IS_EVENT,
     battles,
     campaigns,
-    few_by,
     invitations,
     leases,
     records,
     roster_revisions,
     snapshots,
+    unindexed,
 )
 
 _AT_ONCE = 500
@@ -81,7 +81,7 @@ def _tell(connection: Connection, campaign: Campaign, at: str, *, made: bool = F
     newest = (
         select(records.c.data)
         .where(IS_EVENT, records.c.type == "campaign", records.c.campaign == campaign.id)
-        .order_by(few_by(records.c.n).desc())
+        .order_by(unindexed(records.c.n).desc())
         .limit(1)
     )
     told = connection.execute(newest).scalar()

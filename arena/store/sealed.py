@@ -13,7 +13,7 @@ from arena.store.engine import Database
 from arena.store.log import record_of
 from arena.store.registry import hold
 from arena.store.rows import record_values, sealed_values
-from arena.store.tables import IS_EVENT, few_by, records, sealed_boards
+from arena.store.tables import IS_EVENT, records, sealed_boards, unindexed
 
 _COLUMNS = [sealed_boards.c[name] for name in SealedBoard.__slots__]
 
@@ -68,7 +68,7 @@ class SqlSealed:
 
     def _said(self, *which: ColumnElement[bool]) -> list[LogRow]:
         kinds = records.c.type.in_(("sealing", "sealed"))
-        query = select(records).where(IS_EVENT, kinds, *which).order_by(few_by(records.c.n))
+        query = select(records).where(IS_EVENT, kinds, *which).order_by(unindexed(records.c.n))
         with self._db.look() as connection:
             found = connection.execute(query).all()
         return [LogRow(row.seq, record_of(row), row.hash) for row in found]

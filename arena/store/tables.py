@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -18,11 +18,14 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    func,
     text,
     true,
 )
 
 from arena.records import EVENT_TYPES
+
+_T = TypeVar("_T")
 
 # Of a record: literal, or SQLite does not see that a query may use the index.
 IS_EVENT = text(f"type IN ({', '.join(map(repr, sorted(EVENT_TYPES)))})")
@@ -253,11 +256,11 @@ records = Table(
 )
 
 
-def few_by(column: Column[Any]) -> ColumnElement[Any]:
-    """What to sort a few rows by: for the column itself, a planner that does not know how few there
-    are walks through all votes in its order.
+def unindexed(column: Column[_T]) -> ColumnElement[_T]:
+    """The column, where the other conditions leave few rows. A planner does not know how few: by an
+    index on this column it would walk through many more.
     """
-    return column + 0
+    return func.coalesce(column, column)
 
 
 contents = Table(

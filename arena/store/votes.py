@@ -16,16 +16,18 @@ from arena.interfaces import StoredVote
 from arena.records import Content, Record
 from arena.store.engine import Database, retried
 from arena.store.rows import record_values
-from arena.store.tables import battles, contents, pseudonyms, records
+from arena.store.tables import battles, contents, pseudonyms, records, unindexed
 from arena.together import Together
 
 _MOST_AT_ONCE = 64
 
-# Made once: making a statement takes as long as running it.
+# Made once: making a statement takes as long as running it. SQLite finds one pair of values by an
+# index, but for several it reads the whole table unless one value of each is asked for by itself.
 _MOVE = (
     update(battles)
     .where(
-        battles.c.state.in_(sources_of(BattleState.voted)),
+        unindexed(battles.c.state).in_(sources_of(BattleState.voted)),
+        battles.c.id.in_(bindparam("ids", expanding=True)),
         tuple_(battles.c.id, battles.c.turn).in_(bindparam("at", expanding=True)),
     )
     .values(state=BattleState.voted)
@@ -35,7 +37,8 @@ _INSERT_RECORD, _INSERT_CONTENT = insert(records), insert(contents)
 _NO_REQUEST = {"idempotency_key": None, "request_digest": None}
 _WHO = (pseudonyms.c.voter, pseudonyms.c.campaign)
 _KNOWN = select(*_WHO, pseudonyms.c.pseudonym).where(
-    tuple_(*_WHO).in_(bindparam("who", expanding=True))
+    pseudonyms.c.voter.in_(bindparam("voters", expanding=True)),
+    tuple_(*_WHO).in_(bindparam("who", expanding=True)),
 )
 _FRESH = {
     "sqlite": sqlite.insert(pseudonyms).on_conflict_do_nothing(),
@@ -75,7 +78,8 @@ class VoteWriter:
         # of two votes on one battle the first counts
         firsts = {(vote.record.battle_id, vote.turn): vote for vote in reversed(votes)}
         with self._db.write() as connection:
-            moved = connection.execute(_MOVE, {"at": list(firsts)})
+            ids = [battle for battle, _ in firsts]
+            moved = connection.execute(_MOVE, {"at": list(firsts), "ids": ids})
             won = [firsts[row.id, row.turn] for row in moved]
             stored = _append(connection, won)
         metrics.written({"vote": len(stored), "flag": sum(len(vote.flags) for vote in won)})
@@ -127,5 +131,5 @@ def pseudonyms_of(connection: Connection, who: Iterable[Who]) -> dict[Who, str]:
 
 
 def _known(connection: Connection, who: Sequence[Who]) -> dict[Who, str]:
-    rows = connection.execute(_KNOWN, {"who": who})
+    rows = connection.execute(_KNOWN, {"who": who, "voters": [voter for voter, _ in who]})
     return {(row.voter, row.campaign): row.pseudonym for row in rows}

@@ -71,6 +71,7 @@ from arena.store.battles import _erased, _New
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.store.tables import metadata
+from arena.store.votes import GivenVote
 from tests.fakes import (
     ANSWERS,
     CAMPAIGN,
@@ -2665,12 +2666,14 @@ def test_long_conversations_come_in_small_pages(store: Store) -> None:
     assert page is not None and 0 < len(page["seq"]) < 20
 
 
-def explained(store: SqlStore, table: str) -> list[str]:
-    """How SQLite goes about what is asked of this table from here on, step by step."""
+def explained(store: SqlStore, *tables: str) -> list[str]:
+    """How SQLite goes about what is asked of these tables from here on, step by step."""
     plans: list[str] = []
 
-    def explain(_connection: Any, cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        if table in statement:
+    def explain(
+        _connection: Any, cursor: Any, statement: str, values: Any, _context: Any, many: bool
+    ) -> None:
+        if not many and any(table in statement for table in tables):
             steps = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
             plans.extend(step[3] for step in steps)
 
@@ -2705,4 +2708,18 @@ def test_on_sqlite_no_look_at_events_walks_through_votes(tmp_path: Path) -> None
     plans = [plan for plan in plans if "B-TREE" not in plan]
     assert len(plans) >= 8
     assert [plan for plan in plans if "ix_records_events" not in plan] == []
+    store.close()
+
+
+def test_on_sqlite_votes_that_come_together_read_no_other_battle(tmp_path: Path) -> None:
+    store = migrated(f"sqlite:///{tmp_path}/arena.db")
+    store.campaigns.add(CAMPAIGN)
+    ids = ["b1", "b2", "b3"]
+    for one in ids:
+        make_ready(store, one)
+    given = [GivenVote(*a_vote(f"v{one}", one), f"voter {one}", 1, None, "d") for one in ids]
+    plans = explained(store, "battles", "pseudonyms")
+    assert None not in store.votes._writer._write(given)
+    scans = [plan for plan in plans if "SCAN" in plan and "CONSTANT ROW" not in plan]
+    assert plans and scans == []
     store.close()
