@@ -165,6 +165,11 @@ def post_fork(_server: object, worker: Any) -> None:
             os._exit(1)
 
 
+def child_exit(_server: object, worker: Any) -> None:
+    """What gunicorn's master calls when a worker process has ended."""
+    worker.forget()
+
+
 def wsgi() -> Flask:
     """What gunicorn calls in each worker process: `arena.app:wsgi()`."""
     settings = Settings.from_environment(os.environ)

@@ -8,14 +8,19 @@ sends too slowly or too much is closed, and so is who reads an answer too slowly
 
 gunicorn also waits in that loop, for up to two seconds, until a client whose connection is at its
 end has closed it too. Here nobody waits for that.
+
+Of gunicorn's processes whichever wakes first takes a new connection, and so may take them all, and
+keep them, while another has none. Here the one that has more lets the others go first.
 """
 
 from __future__ import annotations
 
 import errno
+import mmap
 import re
 import socket
 import time
+from array import array
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -36,6 +41,9 @@ _STALL_SECONDS = 10.0
 _LEAST_RATE = 8_192
 """How long a client may take nothing, and how many bytes a second it must take otherwise."""
 
+_COURTESY_SECONDS = 0.001
+"""How long a process leaves a new connection to one that has fewer."""
+
 _MOST_HELD_BYTES = 32_000_000
 """Of all requests that are arriving; beyond that the oldest is given up."""
 
@@ -53,6 +61,13 @@ _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\r\n]*)?\r\n")
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout"
 _TOO_LARGE = b"HTTP/1.1 413 Content Too Large"
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large"
+
+
+_PLACES = 256
+_NOBODY = 2**31 - 1
+_connections = memoryview(mmap.mmap(-1, 4 * _PLACES)).cast("i")
+"""How many each of the processes has, which they all see: it is there before they are forked."""
+_connections[:] = array("i", [_NOBODY] * _PLACES)
 
 
 class Arriving:
@@ -165,6 +180,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._arriving: dict[TConn, tuple[Arriving, float]] = {}
         self._leaving: dict[TConn, float] = {}
         super().init_process()
+
+    def notify(self) -> None:
+        """Show in every round of the loop that it goes on, and how many connections there are."""
+        super().notify()
+        _connections[self.age % _PLACES] = self.nr_conns
+
+    def forget(self) -> None:
+        """Take no part any more: gunicorn's master calls this when the process has ended."""
+        _connections[self.age % _PLACES] = _NOBODY
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take the connection that waits, unless one who has fewer is quick to take it."""
+        if self.nr_conns > min(_connections):
+            time.sleep(_COURTESY_SECONDS)
+        super().accept(listener)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Collect the connection's next request; gunicorn calls this when one may be coming."""

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPConnection
 from itertools import count
+from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 from gunicorn.config import Config  # type: ignore[import-untyped]  # no types
 from gunicorn.http import get_parser  # type: ignore[import-untyped]  # no types
 from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]  # same
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]  # same
 
+from arena import serving
 from arena.serving import Arriving, Connection, Worker, collected
+from tests.services import ROOT, free_port, is_up, wait_until
 
 MOST = 1_000
 HEAD = b"POST /api/battles HTTP/1.1\r\nHost: x\r\n"
@@ -212,3 +220,89 @@ def test_whatever_a_request_ends_in_the_loop_goes_on(worker: Worker, error: Base
     ended.set_exception(error)
     worker.finish_request("connection", ended)
     assert worker.gone == ["connection"]
+
+
+# --- several processes --------------------------------------------------------------------------
+
+
+def test_who_has_more_connections_waits_a_moment_with_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("arena.serving.time.sleep", lambda _seconds: done.append("wait"))
+    monkeypatch.setattr(ThreadWorker, "notify", lambda _self: None)
+    monkeypatch.setattr(ThreadWorker, "accept", lambda _self, _listener: done.append("accept"))
+    seen = serving._connections
+    before = list(seen)
+    few, many = (object.__new__(Worker) for _ in range(2))
+    few.age, few.nr_conns, many.age, many.nr_conns = 1, 3, 2, 4
+    try:
+        for one in (few, many):
+            one.notify()
+        few.accept(None)
+        assert done == ["accept"]
+        many.accept(None)
+        assert done[1:] == ["wait", "accept"]
+        few.forget()
+        many.accept(None)
+        assert done[3:] == ["accept"]
+    finally:
+        for place, number in enumerate(before):
+            seen[place] = number
+
+
+APP = """
+import os
+from flask import Flask
+app = Flask(__name__)
+app.config["MAX_CONTENT_LENGTH"] = 1_000
+app.get("/")(lambda: str(os.getpid()))
+"""
+
+
+@pytest.fixture
+def two_processes(tmp_path: Path) -> Iterator[tuple[int, set[int]]]:
+    """The port and the process ids of a server, whose answer to anything is the id."""
+    (tmp_path / "two.py").write_text(APP)
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "two:app", "--bind", f"127.0.0.1:{port}"]
+    command += ["--worker-class", "arena.serving.Worker", "--workers", "2", "--threads", "2"]
+    command += ["--no-control-socket", "--worker-connections", "99", "--keep-alive", "60"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as master:
+        children = Path(f"/proc/{master.pid}/task/{master.pid}/children")
+        try:
+            wait_until(lambda: len(children.read_text().split()) == 2, 20, what="two processes")
+            pids = set(map(int, children.read_text().split()))
+            wait_until(lambda: is_up(f"http://127.0.0.1:{port}/"), 20, what="the server")
+            wait_until(lambda: pids <= {asked(port) for _ in range(9)}, 20, what="both")
+            yield port, pids
+        finally:
+            master.terminate()
+
+
+def asked(port: int, kept: ExitStack | None = None) -> int:
+    """Which process answers on a new connection, which stays open if it is to be kept."""
+    with ExitStack() as here:
+        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        (here if kept is None else kept).callback(connection.close)
+        connection.request("GET", "/")
+        return int(connection.getresponse().read())
+
+
+def test_connections_that_come_at_once_are_shared_out(
+    two_processes: tuple[int, set[int]],
+) -> None:
+    port, pids = two_processes
+    shares: list[int] = []
+    for _ in range(12):
+        with ExitStack() as kept:
+            connections = [HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(32)]
+            for connection in connections:
+                kept.callback(connection.close)
+                connection.connect()
+            for connection in connections:
+                connection.request("GET", "/")
+            answered = [int(connection.getresponse().read()) for connection in connections]
+            shares.append(min(map(answered.count, pids)))
+    assert sum(shares) > 120, "of 192; where whoever wakes first takes them it is fewer than 100"
