@@ -31,6 +31,11 @@ TAGS = [None, "coding", "math", "hard,math", "coding,hard", "reasoning", "writin
 TAGS += ["understanding", "long"]
 GRADES = {2: "model_a", 1: "model_a", 0: "tie", -1: "model_b", -2: "model_b"}
 
+_SETTLE = {
+    "sqlite": ["PRAGMA wal_checkpoint(TRUNCATE)"],
+    "postgresql": ["VACUUM ANALYZE", "CHECKPOINT"],
+}
+
 
 def votes(count: int, models: int, voters: int, seed: int) -> Iterator[dict[str, Any]]:
     """Votes of `voters` people between models of different strengths, as fields of `Record`."""
@@ -98,6 +103,10 @@ def write_past(place: Machine, given: Iterable[dict[str, Any]]) -> None:
             seq, voters = seq + len(some), voters | fresh
             if seq % 100_000 == 0:
                 print(f"{seq:,} votes written", file=sys.stderr)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # a real past has long been on the disk, and the planner knows it
+        for statement in _SETTLE[database.dialect]:
+            connection.exec_driver_sql(statement)
     database.close()
 
 
