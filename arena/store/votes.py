@@ -35,11 +35,7 @@ _MOVE = (
 )
 _INSERT_RECORD, _INSERT_CONTENT = insert(records), insert(contents)
 _NO_REQUEST = {"idempotency_key": None, "request_digest": None}
-_WHO = (pseudonyms.c.voter, pseudonyms.c.campaign)
-_KNOWN = select(*_WHO, pseudonyms.c.pseudonym).where(
-    pseudonyms.c.voter.in_(bindparam("voters", expanding=True)),
-    tuple_(*_WHO).in_(bindparam("who", expanding=True)),
-)
+_KNOWN = select(pseudonyms).where(pseudonyms.c.voter.in_(bindparam("voters", expanding=True)))
 _FRESH = {
     "sqlite": sqlite.insert(pseudonyms).on_conflict_do_nothing(),
     "postgresql": postgresql.insert(pseudonyms).on_conflict_do_nothing(),
@@ -117,9 +113,9 @@ def pseudonyms_of(connection: Connection, who: Iterable[Who]) -> dict[Who, str]:
 
     Two transactions that make one at once make the same: the later waits for the earlier.
     """
-    wanted = sorted(set(who))
+    wanted = set(who)
     known = _known(connection, wanted)
-    missing = [one for one in wanted if one not in known]
+    missing = sorted(wanted - known.keys())
     if missing:
         fresh = [
             {"voter": voter, "campaign": campaign, "pseudonym": secrets.token_hex(16)}
@@ -130,6 +126,7 @@ def pseudonyms_of(connection: Connection, who: Iterable[Who]) -> dict[Who, str]:
     return known
 
 
-def _known(connection: Connection, who: Sequence[Who]) -> dict[Who, str]:
-    rows = connection.execute(_KNOWN, {"who": who, "voters": [voter for voter, _ in who]})
+def _known(connection: Connection, who: Iterable[Who]) -> dict[Who, str]:
+    """The names that these voters have, in whatever campaigns."""
+    rows = connection.execute(_KNOWN, {"voters": sorted({voter for voter, _ in who})})
     return {(row.voter, row.campaign): row.pseudonym for row in rows}
