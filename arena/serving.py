@@ -10,7 +10,8 @@ gunicorn also waits in that loop, for up to two seconds, until a client whose co
 end has closed it too. Here nobody waits for that.
 
 Of gunicorn's processes whichever wakes first takes a new connection, and so may take them all, and
-keep them, while another has none. Here the one that has more lets the others go first.
+keep them, while another has none. Here they begin together, and the one that has more lets the
+others go first.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ _LAST_SECONDS = 2.0
 _STALL_SECONDS = 10.0
 _LEAST_RATE = 8_192
 """How long a client may take nothing, and how many bytes a second it must take otherwise."""
+
+_BEGIN_SECONDS = 5.0
+"""How long a process that is ready waits for the others to be."""
 
 _COURTESY_SECONDS = 0.001
 """How long a process leaves a new connection to one that has fewer."""
@@ -181,6 +185,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._leaving: dict[TConn, float] = {}
         super().init_process()
 
+    def run(self) -> None:
+        """Begin with the others: whoever waits for the first of them would all go there."""
+        self.notify()
+        end = time.monotonic() + _BEGIN_SECONDS
+        while self.alive and _ready() < self.cfg.workers and time.monotonic() < end:
+            time.sleep(_COURTESY_SECONDS)
+        super().run()
+
     def notify(self) -> None:
         """Show in every round of the loop that it goes on, and how many connections there are."""
         super().notify()
@@ -204,8 +216,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         else:
             begun = conn.parser.unreader.take_buffered()
         arriving = Arriving(self.wsgi.config["MAX_CONTENT_LENGTH"], begun)
-        self._arriving[conn] = arriving, time.monotonic()
         conn.sock.setblocking(False)
+        if not arriving.is_complete() and (piece := _received(conn.sock)):
+            arriving.add(piece)  # mostly all of it is there by now
+        if arriving.is_complete():
+            self._hand_over(conn, arriving)
+            return
+        self._arriving[conn] = arriving, time.monotonic()
         self.poller.register(conn.sock, EVENT_READ, lambda _sock: self._receive(conn))
         if arriving.data:
             self._look(conn, arriving)
@@ -246,23 +263,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _look(self, conn: TConn, arriving: Arriving) -> None:
         if arriving.is_complete():
-            self._hand_over(conn, bytes(arriving.data))
+            self._watch_no_more(conn)
+            self._hand_over(conn, arriving)
         elif why := arriving.excess():
             self._refuse(conn, why)
         elif arriving.expects_word:
             arriving.expects_word = False
             _say(conn.sock, b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _hand_over(self, conn: TConn, data: bytes) -> None:
+    def _watch_no_more(self, conn: TConn) -> None:
         self.poller.unregister(conn.sock)
         del self._arriving[conn]
-        conn.parser = get_parser(self.cfg, collected([data]), conn.client)
+
+    def _hand_over(self, conn: TConn, arriving: Arriving) -> None:
+        conn.parser = get_parser(self.cfg, collected([bytes(arriving.data)]), conn.client)
         conn.data_ready = True  # or a thread would wait for it
         super().enqueue_req(conn)
 
     def _refuse(self, conn: TConn, why: bytes = b"") -> None:
-        self.poller.unregister(conn.sock)
-        del self._arriving[conn]
+        self._watch_no_more(conn)
         if why:
             _say(conn.sock, why + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         self._see_off(conn)
@@ -288,6 +307,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
+
+
+def _ready() -> int:
+    """How many processes there are to take connections."""
+    return sum(number != _NOBODY for number in _connections)
 
 
 def _received(sock: socket.socket) -> bytes | None:

@@ -22,7 +22,6 @@ from gunicorn.http import get_parser  # type: ignore[import-untyped]  # no types
 from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]  # same
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]  # same
 
-from arena import serving
 from arena.serving import Arriving, Connection, Worker, collected
 from tests.services import ROOT, free_port, is_up, wait_until
 
@@ -225,30 +224,65 @@ def test_whatever_a_request_ends_in_the_loop_goes_on(worker: Worker, error: Base
 # --- several processes --------------------------------------------------------------------------
 
 
-def test_who_has_more_connections_waits_a_moment_with_the_next(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def two_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], Worker, Worker]]:
+    """What they do, and two workers of two, which serve nothing."""
     done: list[str] = []
     monkeypatch.setattr("arena.serving.time.sleep", lambda _seconds: done.append("wait"))
     monkeypatch.setattr(ThreadWorker, "notify", lambda _self: None)
     monkeypatch.setattr(ThreadWorker, "accept", lambda _self, _listener: done.append("accept"))
-    seen = serving._connections
-    before = list(seen)
-    few, many = (object.__new__(Worker) for _ in range(2))
-    few.age, few.nr_conns, many.age, many.nr_conns = 1, 3, 2, 4
-    try:
-        for one in (few, many):
-            one.notify()
-        few.accept(None)
-        assert done == ["accept"]
-        many.accept(None)
-        assert done[1:] == ["wait", "accept"]
-        few.forget()
-        many.accept(None)
-        assert done[3:] == ["accept"]
-    finally:
-        for place, number in enumerate(before):
-            seen[place] = number
+    monkeypatch.setattr(ThreadWorker, "run", lambda _self: done.append("run"))
+    made = [object.__new__(Worker) for _ in range(2)]
+    for age, one in enumerate(made):
+        one.age, one.nr_conns, one.alive = age, 0, True
+        one.cfg = Config()
+        one.cfg.set("workers", 2)
+    yield done, made[0], made[1]
+    for one in made:
+        one.forget()
+
+
+def test_who_has_more_connections_waits_a_moment_with_the_next(
+    two_workers: tuple[list[str], Worker, Worker],
+) -> None:
+    done, few, many = two_workers
+    few.nr_conns, many.nr_conns = 3, 4
+    for one in (few, many):
+        one.notify()
+    few.accept(None)
+    assert done == ["accept"]
+    many.accept(None)
+    assert done[1:] == ["wait", "accept"]
+    few.forget()
+    many.accept(None)
+    assert done[3:] == ["accept"]
+
+
+def test_no_process_begins_before_the_others_can(
+    two_workers: tuple[list[str], Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, first, second = two_workers
+
+    def wait(_seconds: float) -> None:
+        done.append("wait")
+        if len(done) == 3:
+            second.notify()
+
+    monkeypatch.setattr("arena.serving.time.sleep", wait)
+    first.run()
+    assert done == ["wait"] * 3 + ["run"]
+    second.run()
+    assert done[4:] == ["run"]
+
+
+def test_a_process_does_not_wait_for_ever_for_one_that_cannot_begin(
+    two_workers: tuple[list[str], Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, first, _second = two_workers
+    monkeypatch.setattr("arena.serving._BEGIN_SECONDS", 0.02)
+    first.run()
+    assert done[0] == "wait"
+    assert done[-1] == "run"
 
 
 APP = """
