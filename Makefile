@@ -28,7 +28,7 @@ bench: ## compare the rating engine with its peers (about 15 minutes, 1 GB of pa
 	@.venv/bin/uv pip install -q --python .venv/peers --no-deps --require-hashes --only-binary :all: -r requirements/peers.txt
 	@.venv/bin/python scripts/bench_ratings.py $(ARGS)
 
-bench-service: ## measure the service with its real processes (about 10 minutes, nothing else beside it)
+bench-service: ## measure the service with its real processes (about 15 minutes, nothing else beside it)
 	@scripts/setup dev && scripts/test-services
 	@for figure in votes streams board export slow_clients worker memory; do \
 		echo "== $$figure" && .venv/bin/python scripts/bench_$$figure.py || exit; \

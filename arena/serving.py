@@ -70,7 +70,7 @@ _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large"
 _PLACES = 256
 _NOBODY = 2**31 - 1
 _connections = memoryview(mmap.mmap(-1, 4 * _PLACES)).cast("i")
-"""How many each of the processes has, which they all see: it is there before they are forked."""
+"""How many each process has that would take one more. All see it: it is there before they fork."""
 _connections[:] = array("i", [_NOBODY] * _PLACES)
 
 
@@ -189,24 +189,39 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Begin with the others: whoever waits for the first of them would all go there."""
         self.notify()
         end = time.monotonic() + _BEGIN_SECONDS
-        while self.alive and _ready() < self.cfg.workers and time.monotonic() < end:
+        while self.age <= self.cfg.workers and self.alive and time.monotonic() < end:
+            if sum(number != _NOBODY for number in _connections) >= self.cfg.workers:
+                break
             time.sleep(_COURTESY_SECONDS)
-        super().run()
+        try:
+            super().run()
+        finally:
+            self.forget()
 
     def notify(self) -> None:
-        """Show in every round of the loop that it goes on, and how many connections there are."""
+        """Show in every round of the loop that it goes on, and how many connections there are.
+
+        A process that is ending, or has work for half its threads, asks for none.
+        """
         super().notify()
-        _connections[self.age % _PLACES] = self.nr_conns
+        at_work = self.nr_conns - len(self.keepalived_conns)
+        is_open = self.alive and at_work < self.cfg.threads / 2
+        _connections[self._place] = self.nr_conns if is_open else _NOBODY
 
     def forget(self) -> None:
-        """Take no part any more: gunicorn's master calls this when the process has ended."""
-        _connections[self.age % _PLACES] = _NOBODY
+        """The process takes no connection any more; gunicorn's master says so if it was killed."""
+        _connections[self._place] = _NOBODY
 
     def accept(self, listener: socket.socket) -> None:
         """Take the connection that waits, unless one who has fewer is quick to take it."""
-        if self.nr_conns > min(_connections):
+        others = (number for place, number in enumerate(_connections) if place != self._place)
+        if self.nr_conns > min(others):
             time.sleep(_COURTESY_SECONDS)
         super().accept(listener)
+
+    @property
+    def _place(self) -> int:
+        return int(self.age) % _PLACES
 
     def enqueue_req(self, conn: TConn) -> None:
         """Collect the connection's next request; gunicorn calls this when one may be coming."""
@@ -307,11 +322,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
-
-
-def _ready() -> int:
-    """How many processes there are to take connections."""
-    return sum(number != _NOBODY for number in _connections)
 
 
 def _received(sock: socket.socket) -> bytes | None:

@@ -13,12 +13,14 @@ import psycopg
 from flask import Flask, Response, jsonify, request
 
 _ETAG = "constant"
+_MOST_BODY = 2**20  # bytes
 _TICK_SECONDS = 0.1
 
 
 def make() -> Flask:
     """What gunicorn calls: `bare:make()`."""
     app = Flask("bare")
+    app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY  # the server wants to know
     local = threading.local()
     url = os.environ["BARE_DATABASE"]
     placeholder = "%s" if url.startswith("postgresql") else "?"

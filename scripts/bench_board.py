@@ -4,7 +4,7 @@
 250 models are on the board, and the worker is at rest, so that the board stays the same. wrk asks
 over kept connections with the ETag of the newest board, then without one (the whole board,
 compressed). The baseline, before and after: a bare Flask app that answers a constant with an ETag,
-under gunicorn with as many processes and threads.
+in the same server.
 
     apt-get install wrk
     .venv/bin/python scripts/bench_board.py [--seconds 10] [--connections 8] [--models 250]

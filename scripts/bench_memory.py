@@ -5,7 +5,7 @@
 250 models and 30 category boards. While votes come in, ten battles stream, and boards, pages and
 the log are read, the proportional set sizes of our processes are summed every second: what they
 share counts once. Redis and the models' endpoint stand beside them. The baseline is a bare Flask
-app under gunicorn with as many web processes and threads, after it was asked as often.
+app in the same server, after it was asked as often.
 
     .venv/bin/python scripts/bench_memory.py [--votes 1000000] [--models 250] [--seconds 60]
 """

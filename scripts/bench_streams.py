@@ -4,8 +4,8 @@
 Endpoints stream 30 tokens a second to both sides of every battle; each token is the time at which
 it was written. A voter's client reads the event stream and subtracts: the lag counts from the
 moment both sides had the text. The figures of design are "beyond the tick". Meanwhile votes come in
-at a steady pace. The baseline in the same run is a bare Flask app under the same gunicorn settings,
-whose streams write the time at every tick and do nothing else: the lag of that time.
+at a steady pace. The baseline in the same run is a bare Flask app in the same server, whose
+streams write the time at every tick and do nothing else: the lag of that time.
 
     .venv/bin/python scripts/bench_streams.py [--battles 50,100] [--seconds 10]
 """

@@ -2,8 +2,8 @@
 """Durable votes a second over HTTP, through the real web processes, on SQLite and PostgreSQL.
 
 Every vote goes to a battle of its own that is ready, with two answers of 1,200 characters, from
-voters with a few battles each, beside many older battles and votes. The baselines, in the same run,
-with the same load and as many processes and threads: a bare Flask app that inserts one row, and one
+voters with a few battles each, beside many older votes with one short turn each. The baselines, in
+the same run, the same server and with the same load: a bare Flask app that inserts one row, and one
 that answers the same JSON.
 
     .venv/bin/python scripts/bench_votes.py [--votes 4000] [--older 200000] [--only sqlite]
@@ -53,7 +53,7 @@ def main() -> None:
 def measure(report: Report, database: str, options: argparse.Namespace) -> None:
     count, connections = options.votes, options.connections
     with machine(database, ROSTER) as place:
-        write_past(place, votes(options.older, len(ROSTER), options.older // 20, seed=1))
+        write_past(place, votes(options.older, len(ROSTER), max(1, options.older // 20), seed=1))
         requests = ready_battles(place, ROSTER, count)
         warm_up, measured = requests[: count // 8], requests[count // 8 :]
         with place.running("web"):

@@ -79,7 +79,7 @@ class Machine:
 
     @contextmanager
     def bare(self) -> Iterator[int]:
-        """The bare app in the place of the arena's web part, with as many processes and threads.
+        """The bare app in the place of the arena's web part, in the same server.
 
         Yields its process id.
         """
@@ -92,7 +92,8 @@ class Machine:
             url = str(self.folder / "bare.db")
             with sqlite3.connect(url) as file:
                 file.execute(create)
-        command = [sys.executable, "-m", "gunicorn", "bare:make()", "--worker-class", "gthread"]
+        command = [sys.executable, "-m", "gunicorn", "bare:make()"]
+        command += ["--worker-class", "arena.serving.Worker"]  # gunicorn's own share unevenly
         command += ["--bind", f"127.0.0.1:{self.port}", "--keep-alive", "15"]
         command += ["--workers", str(self.settings.web_workers), "--no-control-socket"]
         command += ["--threads", str(self.settings.web_threads)]

@@ -104,7 +104,7 @@ def write_past(place: Machine, given: Iterable[dict[str, Any]]) -> None:
             if seq % 100_000 == 0:
                 print(f"{seq:,} votes written", file=sys.stderr)
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        # a real past has long been on the disk, and the planner knows it
+        # a real past has long been on the disk, and PostgreSQL's planner knows it
         for statement in _SETTLE[database.dialect]:
             connection.exec_driver_sql(statement)
     database.close()

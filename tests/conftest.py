@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import count
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -13,9 +13,12 @@ import pytest
 import redis
 from psycopg import sql
 
-from tests.services import Missing, postgres_server, redis_server
+from tests.services import ArenaProcess, Missing, postgres_server, redis_server
 
 _database_number = count(1)
+
+_SHOWN = 20_000
+"""How many characters of an arena's log are shown with a failed test."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,6 +36,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("soak")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what the arenas that it was given have written."""
+    report = yield
+    if report.failed:
+        for name, given in getattr(item, "funcargs", {}).items():
+            if isinstance(given, ArenaProcess):
+                report.sections.append((f"Log of {name}", given.log()[-_SHOWN:]))
+    return report
 
 
 def missing(reason: str) -> NoReturn:

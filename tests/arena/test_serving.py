@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection
@@ -224,65 +225,109 @@ def test_whatever_a_request_ends_in_the_loop_goes_on(worker: Worker, error: Base
 # --- several processes --------------------------------------------------------------------------
 
 
+class Clock:
+    """Time that passes only while somebody sleeps, and what happens then."""
+
+    def __init__(self) -> None:
+        self.slept = 0
+        self.then: Callable[[], None] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.slept * 0.001
+
+    def sleep(self, _seconds: float) -> None:
+        self.slept += 1
+        self.then()
+
+
 @pytest.fixture
-def two_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], Worker, Worker]]:
-    """What they do, and two workers of two, which serve nothing."""
-    done: list[str] = []
-    monkeypatch.setattr("arena.serving.time.sleep", lambda _seconds: done.append("wait"))
-    monkeypatch.setattr(ThreadWorker, "notify", lambda _self: None)
-    monkeypatch.setattr(ThreadWorker, "accept", lambda _self, _listener: done.append("accept"))
-    monkeypatch.setattr(ThreadWorker, "run", lambda _self: done.append("run"))
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("arena.serving.time", made)
+    return made
+
+
+@pytest.fixture
+def two_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Worker]]:
+    """Both of two workers, with eight threads each; they serve nothing."""
+    for name in ("notify", "run"):
+        monkeypatch.setattr(ThreadWorker, name, lambda _self: None)
+    monkeypatch.setattr(ThreadWorker, "accept", lambda _self, _listener: None)
     made = [object.__new__(Worker) for _ in range(2)]
-    for age, one in enumerate(made):
-        one.age, one.nr_conns, one.alive = age, 0, True
+    for age, one in enumerate(made, 1):
+        one.age, one.nr_conns, one.alive, one.keepalived_conns = age, 0, True, deque()
         one.cfg = Config()
         one.cfg.set("workers", 2)
-    yield done, made[0], made[1]
+        one.cfg.set("threads", 8)
+    yield made
     for one in made:
         one.forget()
 
 
+def lets_others_go_first(worker: Worker, clock: Clock) -> bool:
+    before = clock.slept
+    worker.accept(None)
+    return clock.slept > before
+
+
 def test_who_has_more_connections_waits_a_moment_with_the_next(
-    two_workers: tuple[list[str], Worker, Worker],
+    two_workers: list[Worker], clock: Clock
 ) -> None:
-    done, few, many = two_workers
-    few.nr_conns, many.nr_conns = 3, 4
-    for one in (few, many):
+    few, many = two_workers
+    few.nr_conns, many.nr_conns = 2, 3
+    for one in two_workers:
         one.notify()
-    few.accept(None)
-    assert done == ["accept"]
-    many.accept(None)
-    assert done[1:] == ["wait", "accept"]
-    few.forget()
-    many.accept(None)
-    assert done[3:] == ["accept"]
+    assert not lets_others_go_first(few, clock)
+    assert lets_others_go_first(many, clock)
+    few.nr_conns = 3
+    few.notify()
+    assert not lets_others_go_first(many, clock)
 
 
-def test_no_process_begins_before_the_others_can(
-    two_workers: tuple[list[str], Worker, Worker], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("reason", ["it was killed", "it is ending", "it has much to do"])
+def test_nobody_waits_for_a_process_that_takes_no_more(
+    two_workers: list[Worker], clock: Clock, reason: str
 ) -> None:
-    done, first, second = two_workers
+    few, many = two_workers
+    few.nr_conns, many.nr_conns = 4, 5
+    few.keepalived_conns.append("an idle connection")
+    for one in two_workers:
+        one.notify()
+    assert lets_others_go_first(many, clock)
+    if reason == "it was killed":
+        few.forget()
+    elif reason == "it is ending":
+        few.alive = False
+        few.notify()
+    else:
+        few.keepalived_conns.clear()
+        few.notify()
+    assert not lets_others_go_first(many, clock)
 
-    def wait(_seconds: float) -> None:
-        done.append("wait")
-        if len(done) == 3:
-            second.notify()
 
-    monkeypatch.setattr("arena.serving.time.sleep", wait)
+def test_no_process_begins_before_the_others_can(two_workers: list[Worker], clock: Clock) -> None:
+    first, second = two_workers
+    clock.then = lambda: clock.slept < 3 or second.notify()
     first.run()
-    assert done == ["wait"] * 3 + ["run"]
+    assert clock.slept == 3
+    first.notify()
     second.run()
-    assert done[4:] == ["run"]
+    assert clock.slept == 3
 
 
 def test_a_process_does_not_wait_for_ever_for_one_that_cannot_begin(
-    two_workers: tuple[list[str], Worker, Worker], monkeypatch: pytest.MonkeyPatch
+    two_workers: list[Worker], clock: Clock
 ) -> None:
-    done, first, _second = two_workers
-    monkeypatch.setattr("arena.serving._BEGIN_SECONDS", 0.02)
-    first.run()
-    assert done[0] == "wait"
-    assert done[-1] == "run"
+    two_workers[0].run()
+    assert clock.monotonic() == pytest.approx(5)
+
+
+def test_a_process_that_takes_the_place_of_another_waits_for_nobody(
+    two_workers: list[Worker], clock: Clock
+) -> None:
+    two_workers[0].age = 3
+    two_workers[0].run()
+    assert clock.slept == 0
 
 
 APP = """
@@ -295,48 +340,49 @@ app.get("/")(lambda: str(os.getpid()))
 
 
 @pytest.fixture
-def two_processes(tmp_path: Path) -> Iterator[tuple[int, set[int]]]:
-    """The port and the process ids of a server, whose answer to anything is the id."""
+def two_processes(tmp_path: Path) -> Iterator[tuple[int, Callable[[], set[int]]]]:
+    """The port of a server, whose answer to anything is the process's id, and which there are."""
     (tmp_path / "two.py").write_text(APP)
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "two:app", "--bind", f"127.0.0.1:{port}"]
-    command += ["--worker-class", "arena.serving.Worker", "--workers", "2", "--threads", "2"]
-    command += ["--no-control-socket", "--worker-connections", "99", "--keep-alive", "60"]
+    command = [sys.executable, "-m", "gunicorn", "two:app", "--config", "python:arena.app"]
+    command += ["--worker-class", "arena.serving.Worker", "--workers", "2", "--threads", "99"]
+    command += ["--bind", f"127.0.0.1:{port}", "--no-control-socket", "--keep-alive", "60"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
     with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as master:
         children = Path(f"/proc/{master.pid}/task/{master.pid}/children")
         try:
-            wait_until(lambda: len(children.read_text().split()) == 2, 20, what="two processes")
-            pids = set(map(int, children.read_text().split()))
             wait_until(lambda: is_up(f"http://127.0.0.1:{port}/"), 20, what="the server")
-            wait_until(lambda: pids <= {asked(port) for _ in range(9)}, 20, what="both")
-            yield port, pids
+            yield port, lambda: set(map(int, children.read_text().split()))
         finally:
             master.terminate()
 
 
-def asked(port: int, kept: ExitStack | None = None) -> int:
-    """Which process answers on a new connection, which stays open if it is to be kept."""
-    with ExitStack() as here:
-        connection = HTTPConnection("127.0.0.1", port, timeout=20)
-        (here if kept is None else kept).callback(connection.close)
-        connection.request("GET", "/")
-        return int(connection.getresponse().read())
+def asked(connection: HTTPConnection) -> int:
+    """Which process answers."""
+    connection.request("GET", "/")
+    return int(connection.getresponse().read())
+
+
+def share(port: int, pids: Set[int]) -> int:
+    """Of 32 connections that come at once, how many the fewer are."""
+    with ExitStack() as kept:
+        connections = [HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(32)]
+        for connection in connections:
+            kept.callback(connection.close)
+            connection.connect()
+        answered = list(map(asked, connections))
+    return min(map(answered.count, pids))
 
 
 def test_connections_that_come_at_once_are_shared_out(
-    two_processes: tuple[int, set[int]],
+    two_processes: tuple[int, Callable[[], set[int]]],
 ) -> None:
-    port, pids = two_processes
-    shares: list[int] = []
-    for _ in range(12):
-        with ExitStack() as kept:
-            connections = [HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(32)]
-            for connection in connections:
-                kept.callback(connection.close)
-                connection.connect()
-            for connection in connections:
-                connection.request("GET", "/")
-            answered = [int(connection.getresponse().read()) for connection in connections]
-            shares.append(min(map(answered.count, pids)))
-    assert sum(shares) > 120, "of 192; where whoever wakes first takes them it is fewer than 100"
+    port, processes = two_processes
+    both = processes()
+    few = "of 192; where whoever wakes first takes them it is fewer than 100"
+    assert sum(share(port, both) for _ in range(12)) > 120, few
+    killed = both.pop()
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: len(both := processes() - {killed}) == 2 and share(port, both), 20)
+    both = processes()
+    assert sum(share(port, both) for _ in range(12)) > 120, few

@@ -38,7 +38,9 @@ def test_a_battle_from_the_prompt_to_the_exported_row(arena: ArenaProcess, tmp_p
         for side in ("model_a", "model_b"):
             model = reveal[side]
             wait_until(
-                lambda model=model: _votes(voter, model) == before[model] + 1, 5, what="the board"
+                lambda model=model: _votes(voter, model) == before[model] + 1,
+                5,
+                what=f"{model} on the board, which was {before}; {seen.texts}",
             )
         assert time.monotonic() - voted <= BOARD_SECONDS
 
