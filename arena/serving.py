@@ -48,6 +48,9 @@ _BEGIN_SECONDS = 5.0
 _COURTESY_SECONDS = 0.001
 """How long a process leaves a new connection to one that has fewer."""
 
+_NOTICED = 16
+"""One connection more in so many is as good as none: a crowd that comes at once is not held up."""
+
 _MOST_HELD_BYTES = 32_000_000
 """Of all requests that are arriving; beyond that the oldest is given up."""
 
@@ -204,7 +207,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         A process that is ending, or has work for half its threads, asks for none.
         """
         super().notify()
-        at_work = self.nr_conns - len(self.keepalived_conns)
+        waiting = self.pending_conns, self.keepalived_conns, self._arriving, self._leaving
+        at_work = self.nr_conns - sum(map(len, waiting))
         is_open = self.alive and at_work < self.cfg.threads / 2
         _connections[self._place] = self.nr_conns if is_open else _NOBODY
 
@@ -215,7 +219,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def accept(self, listener: socket.socket) -> None:
         """Take the connection that waits, unless one who has fewer is quick to take it."""
         others = (number for place, number in enumerate(_connections) if place != self._place)
-        if self.nr_conns > min(others):
+        if self.nr_conns - self.nr_conns // _NOTICED > min(others):
             time.sleep(_COURTESY_SECONDS)
         super().accept(listener)
 

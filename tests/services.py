@@ -313,7 +313,9 @@ class ArenaProcess:
     def stop(self, timeout: float = 30.0) -> int:
         """End it as Ctrl-C would; its exit status."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            # a script's background jobs do not hear Ctrl-C
+            is_deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            self.process.send_signal(signal.SIGTERM if is_deaf else signal.SIGINT)
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -255,7 +255,9 @@ def two_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Worker]]:
     monkeypatch.setattr(ThreadWorker, "accept", lambda _self, _listener: None)
     made = [object.__new__(Worker) for _ in range(2)]
     for age, one in enumerate(made, 1):
-        one.age, one.nr_conns, one.alive, one.keepalived_conns = age, 0, True, deque()
+        one.age, one.nr_conns, one.alive = age, 0, True
+        one.pending_conns, one.keepalived_conns = deque(), deque()
+        one._arriving, one._leaving = {}, {}
         one.cfg = Config()
         one.cfg.set("workers", 2)
         one.cfg.set("threads", 8)
@@ -282,6 +284,32 @@ def test_who_has_more_connections_waits_a_moment_with_the_next(
     few.nr_conns = 3
     few.notify()
     assert not lets_others_go_first(many, clock)
+
+
+def test_a_crowd_is_not_held_up_for_a_small_difference(
+    two_workers: list[Worker], clock: Clock
+) -> None:
+    few, many = two_workers
+    few.keepalived_conns.extend(["an idle connection"] * 150)
+    few.nr_conns, many.nr_conns = 150, 160
+    few.notify()
+    assert not lets_others_go_first(many, clock)
+    many.nr_conns = 161
+    assert lets_others_go_first(many, clock)
+
+
+@pytest.mark.parametrize("where", ["pending_conns", "keepalived_conns", "_arriving", "_leaving"])
+def test_who_only_waits_for_clients_has_not_much_to_do(
+    two_workers: list[Worker], clock: Clock, where: str
+) -> None:
+    few, many = two_workers
+    few.nr_conns, many.nr_conns = 4, 5
+    few.notify()
+    assert not lets_others_go_first(many, clock)
+    waiting = getattr(few, where)
+    waiting.update(conn=0) if isinstance(waiting, dict) else waiting.append("conn")
+    few.notify()
+    assert lets_others_go_first(many, clock)
 
 
 @pytest.mark.parametrize("reason", ["it was killed", "it is ending", "it has much to do"])
@@ -371,7 +399,13 @@ def share(port: int, pids: Set[int]) -> int:
             kept.callback(connection.close)
             connection.connect()
         answered = list(map(asked, connections))
+    time.sleep(0.05)  # until both know that these connections are gone
     return min(map(answered.count, pids))
+
+
+def assert_shared_out(port: int, pids: Set[int]) -> None:
+    few = "of 192; where whoever wakes first takes them it is fewer than 100"
+    assert sum(share(port, pids) for _ in range(12)) > 120, few
 
 
 def test_connections_that_come_at_once_are_shared_out(
@@ -379,10 +413,8 @@ def test_connections_that_come_at_once_are_shared_out(
 ) -> None:
     port, processes = two_processes
     both = processes()
-    few = "of 192; where whoever wakes first takes them it is fewer than 100"
-    assert sum(share(port, both) for _ in range(12)) > 120, few
+    assert_shared_out(port, both)
     killed = both.pop()
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: len(both := processes() - {killed}) == 2 and share(port, both), 20)
-    both = processes()
-    assert sum(share(port, both) for _ in range(12)) > 120, few
+    assert_shared_out(port, processes())
