@@ -47,14 +47,24 @@ from arena.errors import (
     NotFound,
     TooEarly,
 )
-from arena.interfaces import LineShare, LiveBuffer, Room, RosterRevision, Store, StoredVote
+from arena.interfaces import (
+    GivenVote,
+    LineShare,
+    LiveBuffer,
+    Room,
+    RosterRevision,
+    Store,
+    StoredVote,
+)
 from arena.notes import Signer
 from arena.records import IDENTITY_LEAK, Content, Conversation, Record, new_salt, remark
+from arena.together import Together
 
 _NOT_YOURS = "There is no such battle of yours."
 _THE_VOTERS = frozenset({"events", "receipt", "signed_receipt"})
 REASONS = ("correct", "complete", "clear", "instructions", "style", "harmless")
 MAX_COMMENT_CHARS = 2_000
+_VOTES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +157,7 @@ class Battles:
         self._rng = rng
         self._signer = signer
         self._resting = Resting(store.circuits)
+        self._voting = Together(self._add_votes, _VOTES_AT_ONCE)
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -392,7 +403,7 @@ class Battles:
             comment=ballot.comment,
         )
         record = vote_record(whole, ballot, content)
-        vote = self._store.votes.add_vote(
+        given = GivenVote(
             record,
             content,
             voter=battle.voter,
@@ -401,9 +412,14 @@ class Battles:
             request_digest=ballot.digest(),
             flags=leak_flags(record, whole),
         )
-        if vote is not None:
+        return self._voting.do(given)
+
+    def _add_votes(self, votes: Sequence[GivenVote]) -> list[StoredVote | None]:
+        """Votes of a moment share one transaction and one wake-up."""
+        stored = self._store.votes.add_votes(votes)
+        if any(stored):
             self._live.wake_worker()
-        return vote
+        return stored
 
     def skip(self, voter: str, battle_id: str) -> None:
         """Leave without a vote. Repeating it changes nothing."""
@@ -604,14 +620,14 @@ def vote_record(whole: WholeBattle, ballot: Ballot, content: Content) -> Record:
     )
 
 
-def leak_flags(vote: Record, whole: WholeBattle) -> list[Record]:
+def leak_flags(vote: Record, whole: WholeBattle) -> tuple[Record, ...]:
     """A flag for each side that gave a name away in any turn that is voted on."""
-    return [
+    return tuple(
         replace(
             remark("flag", vote, IDENTITY_LEAK, vote.timestamp), data={"side": side, "name": name}
         )
         for side, name in whole.leaks().items()
-    ]
+    )
 
 
 def _total(answers: Sequence[Answer], part: Callable[[Answer], Any]) -> Any:

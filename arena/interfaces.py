@@ -188,6 +188,19 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenVote:
+    """A vote on a battle at its `turn`, with `flags` on it; the record has no pseudonym yet."""
+
+    record: Record
+    content: Content
+    voter: str
+    turn: int
+    idempotency_key: str | None
+    request_digest: str
+    flags: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StoredVote:
     """A committed vote with what makes a repeated request recognisable."""
 
@@ -512,22 +525,12 @@ class BattleStore(Protocol):
 class VoteLog(Protocol):
     """The append-only log: votes and what is said of them later, sealed in one place."""
 
-    def add_vote(
-        self,
-        record: Record,
-        content: Content,
-        *,
-        voter: str,
-        turn: int,
-        idempotency_key: str | None,
-        request_digest: str,
-        flags: Sequence[Record] = (),
-    ) -> StoredVote | None:
-        """Move the battle `ready → voted` and append its vote and its flags, in one transaction.
+    def add_votes(self, votes: Sequence[GivenVote]) -> list[StoredVote | None]:
+        """Move battles `ready → voted` and append their votes and flags, all in one transaction.
 
-        The record gets the pseudonym of its `voter`, a random name for this campaign's log, made
-        with the first vote. Returns what was committed, or None, with nothing written, when the
-        battle is not `ready` at this `turn`.
+        A record gets the pseudonym of its `voter`, a random name for this campaign's log, made
+        with the first vote. Returns what was committed of each; None, with nothing written, where
+        the battle is not `ready` at this `turn`. Of two votes on one battle the first counts.
         """
         ...
 

@@ -25,7 +25,6 @@ from arena.battle import Frame
 from arena.errors import LiveLost
 from arena.interfaces import LineShare, LiveFrame, LookAgain
 from arena.redis_client import connect
-from arena.together import Together
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +33,6 @@ _BOARDS = "arena:boards"
 _RUNNER_BELL = "arena:wake:runner"
 _WORKER_BELL = "arena:wake:worker"
 _BELL_SECONDS = 60  # a wake-up that nobody heard for this long has been covered by polling
-_RINGS_AT_ONCE = 1_000
 _HUB_RETRY_SECONDS = 0.2
 _QUICK_SECONDS = 0.5  # a vote's answer and a tick wait no longer for Redis
 _BLOCK_SECONDS = 2.0
@@ -141,7 +139,6 @@ class RedisLive:
         self._guard = _Breaker()
         self._ttl = ttl
         self._hub = _Hub(self._patient, subscribed=self._guard.reset)
-        self._for_worker = Together(self._ring_for_worker, _RINGS_AT_ONCE)
         self._line: Any = self._redis.register_script(_LINE_SCRIPT)
 
     # --- frames -----------------------------------------------------------------------------
@@ -201,12 +198,8 @@ class RedisLive:
         return battle_id or None
 
     def wake_worker(self) -> None:
-        self._for_worker.do(None)  # one ring for all votes of a moment
-
-    def _ring_for_worker(self, votes: Sequence[None]) -> Sequence[None]:
         with _hint("a new vote"), self._guard():
             self._ring(_WORKER_BELL, "1", keep=1)
-        return votes
 
     def wait_for_work(self, timeout: float) -> None:
         self._wait(_WORKER_BELL, timeout)

@@ -51,6 +51,7 @@ from arena.interfaces import (
     Counted,
     Deadlines,
     Finished,
+    GivenVote,
     Head,
     Invitation,
     Lease,
@@ -531,31 +532,23 @@ class FakeVotes:
         self._pseudonyms: dict[tuple[str, str], str] = {}
         self._imports: set[tuple[str, str]] = set()
 
-    def add_vote(
-        self,
-        record: Record,
-        content: Content,
-        *,
-        voter: str,
-        turn: int,
-        idempotency_key: str | None,
-        request_digest: str,
-        flags: Sequence[Record] = (),
-    ) -> StoredVote | None:
+    def add_votes(self, votes: Sequence[GivenVote]) -> list[StoredVote | None]:
         with self._db.transaction():
-            row = self._store.battles.rows.get(record.battle_id or "")
-            if row is None or row.battle.turn != turn or not row.may_become(BattleState.voted):
-                return None
-            row.move(BattleState.voted)
-            fresh = secrets.token_hex(16)
-            name = self._pseudonyms.setdefault((voter, record.campaign), fresh)
-            record = replace(record, voter=name)
-            leaf = record.leaf()
-            self._rows.append(
-                _RecordRow(record, leaf, content, None, idempotency_key, request_digest)
-            )
-            self._rows += (_RecordRow(flag, flag.leaf(), None) for flag in flags)
-            return StoredVote(record, leaf, idempotency_key, request_digest)
+            return list(map(self._add_vote, votes))
+
+    def _add_vote(self, vote: GivenVote) -> StoredVote | None:
+        row = self._store.battles.rows.get(vote.record.battle_id or "")
+        if row is None or row.battle.turn != vote.turn or not row.may_become(BattleState.voted):
+            return None
+        row.move(BattleState.voted)
+        fresh = secrets.token_hex(16)
+        name = self._pseudonyms.setdefault((vote.voter, vote.record.campaign), fresh)
+        record = replace(vote.record, voter=name)
+        stored = StoredVote(record, record.leaf(), vote.idempotency_key, vote.request_digest)
+        request = (stored.idempotency_key, stored.request_digest)
+        self._rows.append(_RecordRow(record, stored.hash, vote.content, None, *request))
+        self._rows += (_RecordRow(flag, flag.leaf(), None) for flag in vote.flags)
+        return stored
 
     def vote_of(self, battle_id: str) -> StoredVote | None:
         with self._db.transaction():

@@ -35,6 +35,7 @@ from arena.interfaces import (
     Campaign,
     Columns,
     Counted,
+    GivenVote,
     Lease,
     Outcome,
     SealedBoard,
@@ -66,7 +67,7 @@ from arena.store.tables import (
     turns,
     unindexed,
 )
-from arena.store.votes import GivenVote, VoteWriter, content_values
+from arena.store.votes import add_votes, content_values
 
 _RECORD_COLUMNS = [records.c[name] for name in LEAF_FIELDS]
 _COUNTED_COLUMNS = [records.c[name] for name in Counted.__slots__]
@@ -153,24 +154,11 @@ class SqlVoteLog:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._imports = Imports(database)
-        self._writer = VoteWriter(database)
 
     # --- votes ------------------------------------------------------------------------------
 
-    def add_vote(
-        self,
-        record: Record,
-        content: Content,
-        *,
-        voter: str,
-        turn: int,
-        idempotency_key: str | None,
-        request_digest: str,
-        flags: Sequence[Record] = (),
-    ) -> StoredVote | None:
-        request = (idempotency_key, request_digest)
-        given = GivenVote(record, content, voter, turn, *request, tuple(flags))
-        return self._writer.write(given)
+    def add_votes(self, votes: Sequence[GivenVote]) -> list[StoredVote | None]:
+        return add_votes(self._db, votes)
 
     def vote_of(self, battle_id: str) -> StoredVote | None:
         with self._db.look() as connection:

@@ -1,10 +1,10 @@
-"""Writing votes: those that come at the same moment share one transaction."""
+"""Writing votes: several share one transaction."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
@@ -12,14 +12,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from arena import metrics
 from arena.battle import BattleState, sources_of
-from arena.interfaces import StoredVote
+from arena.interfaces import GivenVote, StoredVote
 from arena.records import Content, Record
 from arena.store.engine import Database, retried
 from arena.store.rows import record_values
 from arena.store.tables import battles, contents, pseudonyms, records, unindexed
-from arena.together import Together
-
-_MOST_AT_ONCE = 64
 
 # Made once: making a statement takes as long as running it. SQLite finds one pair of values by an
 # index, but for several it reads the whole table unless one value of each is asked for by itself.
@@ -45,41 +42,18 @@ Who = tuple[str, str]
 """A voter and a campaign."""
 
 
-@dataclass(frozen=True, slots=True)
-class GivenVote:
-    """A vote on a battle at its `turn`, with `flags` on it; the record has no pseudonym yet."""
-
-    record: Record
-    content: Content
-    voter: str
-    turn: int
-    idempotency_key: str | None
-    request_digest: str
-    flags: tuple[Record, ...] = ()
-
-
-class VoteWriter:
-    """Moves battles `ready → voted` and appends their votes and flags, or does neither."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
-        self._together = Together(self._write, _MOST_AT_ONCE)
-
-    def write(self, vote: GivenVote) -> StoredVote | None:
-        """What was committed; None where the battle was not `ready` at that turn any more."""
-        return self._together.do(vote)
-
-    @retried
-    def _write(self, votes: Sequence[GivenVote]) -> list[StoredVote | None]:
-        # of two votes on one battle the first counts
-        firsts = {(vote.record.battle_id, vote.turn): vote for vote in reversed(votes)}
-        with self._db.write() as connection:
-            ids = [battle for battle, _ in firsts]
-            moved = connection.execute(_MOVE, {"at": list(firsts), "ids": ids})
-            won = [firsts[row.id, row.turn] for row in moved]
-            stored = _append(connection, won)
-        metrics.written({"vote": len(stored), "flag": sum(len(vote.flags) for vote in won)})
-        return [stored.get(vote.record.id) for vote in votes]
+@retried
+def add_votes(database: Database, votes: Sequence[GivenVote]) -> list[StoredVote | None]:
+    """What `interfaces.VoteLog.add_votes` promises."""
+    # of two votes on one battle the first counts
+    firsts = {(vote.record.battle_id, vote.turn): vote for vote in reversed(votes)}
+    with database.write() as connection:
+        ids = [battle for battle, _ in firsts]
+        moved = connection.execute(_MOVE, {"at": list(firsts), "ids": ids})
+        won = [firsts[row.id, row.turn] for row in moved]
+        stored = _append(connection, won)
+    metrics.written({"vote": len(stored), "flag": sum(len(vote.flags) for vote in won)})
+    return [stored.get(vote.record.id) for vote in votes]
 
 
 def _append(connection: Connection, votes: Sequence[GivenVote]) -> dict[str, StoredVote]:

@@ -29,7 +29,9 @@ from arena.errors import (
     TooMany,
     Unavailable,
 )
+from arena.interfaces import GivenVote, StoredVote
 from tests.fakes import ANSWERS, CAMPAIGN, MODELS, SIGNER, STEPS, FakeLive, FakeStore, at_once
+from tests.services import wait_until
 
 LIMITS = Limits(prompt_chars=100, turns=3, running_per_voter=2, running=5, waiting_per_network=3)
 BALLOT = Ballot(Grade.a_better, reasons=("clear",), comment="well said")
@@ -526,6 +528,45 @@ def test_of_sixty_four_votes_at_once_exactly_one_succeeds(world: World) -> None:
     assert stored is not None and stored.hash == reveal.receipt
 
 
+def test_votes_of_a_moment_share_a_transaction_and_a_wake_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    battle_ids = [world.ready() for _ in range(8)]
+    add, wake = world.store.votes.add_votes, world.live.wake_worker
+    done: list[int | str] = []
+
+    def add_votes(votes: Sequence[GivenVote]) -> list[StoredVote | None]:
+        if not done:  # until all others wait
+            wait_until(lambda: len(world.battles._voting._waiting) == 7, what="the others")
+        done.append(len(votes))
+        return add(votes)
+
+    monkeypatch.setattr(world.store.votes, "add_votes", add_votes)
+    monkeypatch.setattr(world.live, "wake_worker", lambda: (done.append("woken"), wake()))
+    votes = [lambda one=one: attempt(world, one, BALLOT, None) for one in battle_ids]
+    reveals = at_once(votes)
+    assert done == [1, "woken", 7, "woken"]
+    for battle_id, reveal in zip(battle_ids, reveals, strict=True):
+        stored = world.store.votes.vote_of(battle_id)
+        assert stored is not None and reveal is not None and stored.hash == reveal.receipt
+
+
+def test_a_vote_that_came_too_late_wakes_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    battle_id = world.ready()
+    add = world.store.votes.add_votes
+
+    def add_votes(votes: Sequence[GivenVote]) -> list[StoredVote | None]:
+        world.battles.skip("ann", battle_id)
+        return add(votes)
+
+    monkeypatch.setattr(world.store.votes, "add_votes", add_votes)
+    with pytest.raises(BattleSkipped):
+        world.battles.vote("ann", battle_id, BALLOT)
+    assert world.live._worker_bell.empty() and world.votes() == 0
+
+
 def test_sixty_four_repeats_of_one_request_at_once_all_get_its_answer(world: World) -> None:
     battle_id = world.ready()
     reveals = at_once([lambda: attempt(world, battle_id, BALLOT, "key")] * 64)
@@ -541,7 +582,7 @@ def away(*_: object, **__: object) -> Any:
 def test_a_vote_that_cannot_be_stored_is_not_acknowledged(world: World) -> None:
     battle_id = world.ready()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.store.votes, "add_vote", away)
+        patch.setattr(world.store.votes, "add_votes", away)
         with pytest.raises(Unavailable):
             world.battles.vote("ann", battle_id, BALLOT, "key")
     assert world.votes() == 0

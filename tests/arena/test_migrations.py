@@ -21,6 +21,7 @@ from sqlalchemy import MetaData, event, inspect, text
 
 from arena.cli import main
 from arena.errors import BadSetting, Conflict, Unavailable
+from arena.interfaces import GivenVote
 from arena.store import SqlStore, migrate, open_store
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
@@ -247,10 +248,8 @@ def _expect_rows(store: SqlStore) -> None:
 
 
 def _expect_work(store: SqlStore) -> None:
-    record, content = a_vote("v3", "b2")
-    vote = store.votes.add_vote(
-        record, content, voter="ann", turn=1, idempotency_key=None, request_digest="d"
-    )
+    given = GivenVote(*a_vote("v3", "b2"), "ann", 1, None, "d")
+    (vote,) = store.votes.add_votes([given])
     assert vote is not None and vote.record.voter == "p1", "her name in the log stays"
     with pytest.raises(Conflict):
         store.votes.import_file(CAMPAIGN, "f", [a_vote("v4")])

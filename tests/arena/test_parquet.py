@@ -21,7 +21,7 @@ import arena.parquet
 from arena import log
 from arena.errors import BadFile, Unavailable
 from arena.export_process import parquet as exported_by_a_process
-from arena.interfaces import Campaign, Columns, Lease
+from arena.interfaces import Campaign, Columns, GivenVote, Lease
 from arena.leaderboard import Method, method_record, rate_file
 from arena.records import EXPORT_FIELDS, Content
 from arena.settings import Settings
@@ -199,8 +199,8 @@ def filled_with_all_kinds(store: SqlStore) -> None:
     assert store.battles.skip("skipped")
     assert store.battles.finish_turn("erased", 1, ANSWERS, STEPS, "r1")
     record, _ = a_vote("v4", "erased", content=secret)
-    request = {"voter": "ann", "turn": 1, "idempotency_key": "k", "request_digest": "d"}
-    assert store.votes.add_vote(record, secret, **request)
+    given = GivenVote(record, secret, "ann", 1, "k", "d")
+    assert store.votes.add_votes([given]) != [None]
     assert store.votes.erase(["erased"], "voter") == ["erased"]
     store.votes.append(
         [

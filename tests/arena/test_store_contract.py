@@ -47,6 +47,7 @@ from arena.events import MODEL_TYPES
 from arena.interfaces import (
     Act,
     Campaign,
+    GivenVote,
     Head,
     Invitation,
     Lease,
@@ -71,7 +72,6 @@ from arena.store.battles import _erased, _New
 from arena.store.engine import Database
 from arena.store.migrate import upgrade
 from arena.store.tables import metadata
-from arena.store.votes import GivenVote
 from tests.fakes import (
     ANSWERS,
     CAMPAIGN,
@@ -165,9 +165,8 @@ def fail(store: Store, battle_id: str = "b1", number: int = 1, runner: str = "r1
 
 
 def vote(store: Store, battle_id: str = "b1", record_id: str = "v1", turn: int = 1) -> bool:
-    record, content = a_vote(record_id, battle_id)
-    request = {"idempotency_key": "k", "request_digest": "d"}
-    return store.votes.add_vote(record, content, voter="ann", turn=turn, **request) is not None
+    given = GivenVote(*a_vote(record_id, battle_id), "ann", turn, "k", "d")
+    return store.votes.add_votes([given]) != [None]
 
 
 def unnamed(vote: StoredVote | None) -> Any:
@@ -776,9 +775,9 @@ def a_leak(record: Record, side: str) -> Record:
 def test_the_flags_of_a_vote_are_committed_with_it_and_follow_it(store: Store) -> None:
     make_ready(store)
     record, content = a_vote("v1", "b1")
-    flags = [a_leak(record, side) for side in ("a", "b")]
-    request: dict[str, Any] = {"idempotency_key": "k", "request_digest": "d"}
-    assert store.votes.add_vote(record, content, voter="ann", turn=1, flags=flags, **request)
+    flags = tuple(a_leak(record, side) for side in ("a", "b"))
+    (stored,) = store.votes.add_votes([GivenVote(record, content, "ann", 1, "k", "d", flags)])
+    assert stored is not None
     assert store.votes.unsealed() == 3
     seal_all(store)
     vote, *said = store.votes.counted(0, 9)
@@ -795,27 +794,41 @@ def test_flags_of_a_vote_that_lost_are_not_written(store: Store) -> None:
     make_ready(store)
     vote(store)
     record, content = a_vote("v2", "b1")
-    request: dict[str, Any] = {"idempotency_key": None, "request_digest": "d"}
-    flags = [a_leak(record, "a")]
-    assert (
-        store.votes.add_vote(record, content, voter="ann", turn=1, flags=flags, **request) is None
-    )
+    given = GivenVote(record, content, "ann", 1, None, "d", (a_leak(record, "a"),))
+    assert store.votes.add_votes([given]) == [None]
     assert store.votes.unsealed() == 1
 
 
-def test_flags_of_votes_at_the_same_moment_are_each_of_their_vote(store: Store) -> None:
+def test_votes_that_are_added_together_are_each_stored_or_not(store: Store) -> None:
+    for battle_id in ("b1", "b2", "voted"):
+        make_ready(store, battle_id)
+    vote(store, "voted", "v0")
+    told = [("v1", "b1", 1), ("v2", "b1", 1), ("v3", "voted", 1), ("v4", "b2", 2), ("v5", "b9", 1)]
+    told.append(("v6", "b2", 1))
+    votes = [
+        GivenVote(*a_vote(name, battle), f"voter of {name}", turn, name, "d")
+        for name, battle, turn in told
+    ]
+    stored = store.votes.add_votes(votes)
+    assert [one and one.record.id for one in stored] == ["v1", None, None, None, None, "v6"]
+    assert stored[0] == store.votes.vote_of("b1") and stored[-1] == store.votes.vote_of("b2")
+    assert [one.idempotency_key for one in stored if one] == ["v1", "v6"]
+    assert store.votes.unsealed() == 3
+
+
+def test_no_votes_are_added_together(store: Store) -> None:
+    assert store.votes.add_votes([]) == []
+
+
+def test_flags_of_votes_that_are_added_together_are_each_of_their_vote(store: Store) -> None:
     numbers = range(16)
+    given = []
     for number in numbers:
         make_ready(store, f"b{number}")
-
-    def cast(number: int) -> bool:
         record, content = a_vote(f"v{number}", f"b{number}")
-        flags = [a_leak(record, "b")] if number % 2 else []
-        request: dict[str, Any] = {"idempotency_key": None, "request_digest": "d"}
-        stored = store.votes.add_vote(record, content, voter="a", turn=1, flags=flags, **request)
-        return stored is not None
-
-    assert all(at_once([lambda n=n: cast(n) for n in numbers]))
+        flags = (a_leak(record, "b"),) if number % 2 else ()
+        given.append(GivenVote(record, content, "a", 1, None, "d", flags))
+    assert None not in store.votes.add_votes(given)
     seal_all(store)
     log = store.votes.counted(0, 99)
     places = {row.id: row.seq for row in log if row.type == "vote"}
@@ -835,10 +848,8 @@ def test_sixty_four_votes_at_once_leave_exactly_one_record(store: Store) -> None
 
 def voted_as(store: Store, battle_id: str, voter: str, campaign: str = "online") -> str:
     """The voter's name in the log, by a vote on a battle that is ready."""
-    record, content = a_vote(f"v-{battle_id}", battle_id, campaign=campaign)
-    stored = store.votes.add_vote(
-        record, content, voter=voter, turn=1, idempotency_key=None, request_digest="d"
-    )
+    given = a_vote(f"v-{battle_id}", battle_id, campaign=campaign)
+    (stored,) = store.votes.add_votes([GivenVote(*given, voter, 1, None, "d")])
     assert stored is not None and stored == store.votes.vote_of(battle_id)
     return str(stored.record.voter)
 
@@ -1076,9 +1087,8 @@ def test_a_battle_keeps_the_consent_of_its_last_turn_and_so_does_its_vote(store:
     battle = store.battles.get("b1")
     assert battle is not None and battle.consent == "second"
     assert store.battles.claim("b1", "r1") and finish(store, number=2)
-    record, content = a_vote("v1", "b1", consent="second")
-    request = {"idempotency_key": None, "request_digest": "d"}
-    stored = store.votes.add_vote(record, content, voter="ann", turn=2, **request)
+    given = GivenVote(*a_vote("v1", "b1", consent="second"), "ann", 2, None, "d")
+    (stored,) = store.votes.add_votes([given])
     assert stored is not None and stored.record.consent == "second"
     seal_all(store)
     exported = store.votes.exported(0, 9, 9, ["online"])
@@ -1277,10 +1287,8 @@ def test_every_text_comes_back_exactly_as_it_went_in(store: Store, said: str) ->
     turn = store.battles.turn("b1", 1)
     assert turn is not None and turn.prompt == said and turn.answers() == answers
     content = Content("0f" * 32, [{"role": "user", "content": [{"type": "text", "text": said}]}])
-    record, _ = a_vote("v1", "b1", content=content)
-    assert store.votes.add_vote(
-        record, content, voter="ann", turn=1, idempotency_key=said[:100], request_digest="d"
-    )
+    given = GivenVote(*a_vote("v1", "b1", content=content), "ann", 1, said[:100], "d")
+    assert store.votes.add_votes([given]) != [None]
     row = store.votes.find("v1")
     assert row is not None and row.content == content
     assert row.content.digest() == row.record.content_digest
@@ -2719,7 +2727,7 @@ def test_on_sqlite_votes_that_come_together_read_no_other_battle(tmp_path: Path)
         make_ready(store, one)
     given = [GivenVote(*a_vote(f"v{one}", one), f"voter {one}", 1, None, "d") for one in ids]
     plans = explained(store, "battles", "pseudonyms")
-    assert None not in store.votes._writer._write(given)
+    assert None not in store.votes.add_votes(given)
     scans = [plan for plan in plans if "SCAN" in plan and "CONSTANT ROW" not in plan]
     assert plans and scans == []
     store.close()
