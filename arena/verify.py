@@ -733,6 +733,7 @@ class Records:
         """Put a row in its place; the next one."""
         if told != place:
             if place is not None and self._is_here(told, place, following):
+                self._knows_all &= row["type"] == "vote"  # flags come in the order of seq
                 self._wrong(place, "seq", f"altered to {told}")
             elif place is not None and told > place and self._is_expected(told):
                 while place is not None and place != told:

@@ -412,6 +412,21 @@ def test_a_changed_byte_is_named_alone(
         assert str(number + 1) in named(tampered(merged)[1])
 
 
+def test_a_remark_that_tells_another_seq_is_named_alone(
+    whole: Path,
+    tampered: Callable[..., tuple[verify.Report, list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The flags that it brings would come in another order."""
+    remember(whole, monkeypatch)
+    lines = lines_of(whole)
+    for number in (number for number, kind in enumerate(ROWS) if kind in ("flag", "exclusion")):
+        for seq in range(1, len(lines) + 2):
+            told = lines[number].replace(b'"seq":%d,' % (number + 1), b'"seq":%d,' % seq, 1)
+            found = tampered([*lines[:number], told, *lines[number + 1 :]])[1]
+            assert named(found) - {"-"} == ({str(number + 1)} - {str(seq)}), (number, seq)
+
+
 def remember(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Judge the manifest, and the rows that are as they were, only once."""
     rows = {line: verify.read_row(line) for line in lines_of(whole)}
