@@ -12,7 +12,7 @@ run: ## install and start everything here, with demo models (PORT=8000)
 test: ## install what tests need and run them (ARGS="-k vote" to choose)
 	@scripts/setup dev demo && scripts/test-services && exec .venv/bin/pytest -n 2 --dist loadfile $(ARGS)
 
-soak: ## hundreds of faults on both databases and every byte of a log, an hour and a half (ARGS="--faults 200 --seed 7")
+soak: ## hundreds of faults on both databases and every byte of a log, an hour and a half (ARGS="tests/soak --seed 7")
 	@scripts/setup dev demo && scripts/test-services && exec .venv/bin/pytest -m soak $(ARGS)
 
 check: ## lint, formatting, types, import contracts

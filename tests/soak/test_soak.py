@@ -1,7 +1,8 @@
 """Real processes, voters who never give up, and faults at random: no vote is lost or doubled.
 
-`make soak ARGS="--faults 200 --seed 7"` runs the long loop on both databases and prints how long
-each recovery took; the short one is a sample of the same for every run of the tests.
+`make soak ARGS="tests/soak --faults 200 --seed 7"` runs the long loop on both databases
+and prints how long each recovery took; the short one is a sample of the same for every run of the
+tests.
 """
 
 from __future__ import annotations
