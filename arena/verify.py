@@ -695,7 +695,7 @@ class Records:
         self._part = 0  # of the manifest's parts the next one
         self._missing: set[int] = set()
         self._suspect = 0  # the last place at which something was wrong
-        self._unsaid: list[Failure] = []  # what no later record says
+        self._unsaid: list[Failure] = []  # what is not as later records say
         self._knows_all = True  # what later records say: none of them is missing or altered
 
     # --- places -----------------------------------------------------------------------------
@@ -898,7 +898,8 @@ class Records:
         if not holds:
             self._wrong(seq, "content_digest", "not of these texts")
         elif said and said.is_erased:
-            self._wrong(seq, "salt", "there, though a record says that it was erased")
+            kind = "there, though a record says that it was erased"
+            self._unsaid.append(Failure(str(seq), "salt", kind))
 
     def _check_absence(self, seq: int, row: Row, *, is_erased: bool) -> None:
         if self._manifest.withholds(row["campaign"]):

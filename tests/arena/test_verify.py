@@ -412,6 +412,9 @@ def test_a_changed_byte_is_named_alone(
         assert str(number + 1) in named(tampered(merged)[1])
 
 
+REMARKS = [number for number, kind in enumerate(ROWS) if kind in ("flag", "exclusion", "erasure")]
+
+
 def test_a_remark_that_tells_another_seq_is_named_alone(
     whole: Path,
     tampered: Callable[..., tuple[verify.Report, list[str]]],
@@ -420,11 +423,30 @@ def test_a_remark_that_tells_another_seq_is_named_alone(
     """The flags that it brings would come in another order."""
     remember(whole, monkeypatch)
     lines = lines_of(whole)
-    for number in (number for number, kind in enumerate(ROWS) if kind in ("flag", "exclusion")):
+    for number in REMARKS:
         for seq in range(1, len(lines) + 2):
             told = lines[number].replace(b'"seq":%d,' % (number + 1), b'"seq":%d,' % seq, 1)
             found = tampered([*lines[:number], told, *lines[number + 1 :]])[1]
             assert named(found) - {"-"} == ({str(number + 1)} - {str(seq)}), (number, seq)
+
+
+def test_a_remark_turned_upon_another_vote_is_named_alone(
+    whole: Path,
+    tampered: Callable[..., tuple[verify.Report, list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That other vote's flags, exclusion and texts are as they were."""
+    remember(whole, monkeypatch)
+    lines = lines_of(whole)
+    votes = {json.loads(lines[number])["id"] for number in VOTES}
+    for number in REMARKS:
+        target = json.loads(lines[number])["target"]
+        for other in votes - {target}:
+            turned = lines[number].replace(
+                f'"target":"{target}"'.encode(), f'"target":"{other}"'.encode()
+            )
+            found = tampered([*lines[:number], turned, *lines[number + 1 :]])[1]
+            assert named(found) - {"-"} == {str(number + 1)}, (number, other)
 
 
 def remember(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
